@@ -1,0 +1,68 @@
+"""What a frozen network offers to methods and to the harness, and the card that says where it comes from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, Protocol
+
+import msgspec
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+RESIZE = "tf1-align-corners-bilinear-squash"
+NORMALISATION = "[-1, 1]"
+
+
+class BackboneCard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Provenance of a backbone, kept as JSON beside its weights.
+
+    `image_size`, `resize`, `normalisation`: the pixels it was made for. `trained_on`: the splits of each domain that
+    its weights have been fitted to; a domain that is absent is unseen if `training_data_known`, else nobody knows.
+    `command`, `seed`: how the weights were made. `notes`: what a reader of the results should know.
+    """
+
+    name: str
+    arch: str
+    widths: tuple[int, ...] = ()
+    stem_padding: int = 1
+    image_size: int = 84
+    resize: str = RESIZE
+    normalisation: str = NORMALISATION
+    weights_sha256: str = ""
+    licence: str = "unknown"
+    citation: str = ""
+    training_data_known: bool = False
+    trained_on: dict[str, tuple[str, ...]] = {}
+    command: str = ""
+    seed: int | None = None
+    notes: str = ""
+
+    def seen(self, domain: str) -> Literal["seen", "unseen", "unknown"]:
+        """Whether the weights were trained on the domain's train classes; decides the published learning rates."""
+        if "train" in self.trained_on.get(domain, ()):
+            return "seen"
+        return "unseen" if self.training_data_known else "unknown"
+
+    def contaminated(self, domain: str, split: str = "test") -> bool:
+        """Whether the classes of that split are known to have been trained on, so that testing there proves little."""
+        return split in self.trained_on.get(domain, ())
+
+
+class Backbone(Protocol):
+    """A frozen network: eval mode, no gradients into its parameters, changed by nobody.
+
+    `module` is what image adapters work on, through copies or functional calls.
+    """
+
+    name: str
+    card: BackboneCard
+    feature_dim: int
+    module: nn.Module
+
+    def embed(self, images: Tensor) -> Tensor:
+        """(n, 3, s, s) in [-1, 1] -> (n, d) in the backbone's dtype; applies the card's own normalisation."""
+        ...
+
+    def maps(self, images: Tensor) -> Tensor:
+        """(n, 3, s, s) in [-1, 1] -> (n, d, h, w), the features before pooling."""
+        ...

@@ -1,0 +1,60 @@
+"""One data set on disk: its spec and its class files, opened when needed."""
+
+from collections import OrderedDict
+from pathlib import Path
+
+import numpy as np
+
+from episodes.decode import decode_image
+from episodes.errors import BadExample, BadImage, BadSpec
+from episodes.spec import FILE_PATTERN, load_spec
+from episodes.tfrecord import RecordFile, parse_example
+
+MAX_OPEN_FILES = 64
+
+
+class DatasetRecords:
+    """A folder of `<class id>.tfrecords` with its `dataset_spec.json`; at most 64 class files are open at once.
+
+    `folder`: the data set's records. `cache`: where record indices are kept. Raises BadSpec when a class file is
+    missing or holds another number of records than the spec says.
+    """
+
+    def __init__(self, folder: Path, cache: Path | None = None) -> None:
+        self.folder = Path(folder)
+        self.spec = load_spec(self.folder)
+        self._cache = cache
+        self._open: OrderedDict[int, RecordFile] = OrderedDict()
+        self._fingerprints: dict[int, str] = {}
+
+    def class_file(self, class_id: int) -> RecordFile:
+        """The open file of an absolute class id, checked against the spec."""
+        if class_id in self._open:
+            self._open.move_to_end(class_id)
+            return self._open[class_id]
+        path = self.folder / FILE_PATTERN.format(class_id)
+        if not path.is_file():
+            raise BadSpec(f"{path}: missing; the spec of {self.spec.name!r} lists class {class_id}")
+        file = RecordFile(path, self._cache)
+        expected = int(self.spec.images_per_class[class_id])
+        if len(file) != expected:
+            raise BadSpec(f"{path}: {len(file)} records, but the spec says class {class_id} has {expected}")
+        self._open[class_id] = file
+        if len(self._open) > MAX_OPEN_FILES:
+            self._open.popitem(last=False)[1].close()
+        return file
+
+    def fingerprint(self, class_id: int) -> str:
+        """Identity of a class file's content; with a record number it is the identity of an image."""
+        if class_id not in self._fingerprints:
+            self._fingerprints[class_id] = self.class_file(class_id).fingerprint
+        return self._fingerprints[class_id]
+
+    def image(self, class_id: int, record: int) -> np.ndarray:
+        """(H, W, 3) uint8 RGB. Raises CorruptRecord, BadExample or BadImage, each naming file and record."""
+        file = self.class_file(class_id)
+        try:
+            encoded, _ = parse_example(file[record])
+            return decode_image(encoded)
+        except (BadExample, BadImage) as error:
+            raise type(error)(f"{file.path}: record {record}: {error}") from error

@@ -1,0 +1,73 @@
+"""From encoded bytes to network input, pixel for pixel as the official benchmark decodes and resizes.
+
+TensorFlow decodes JPEG with libjpeg-turbo's fast integer DCT and smooth chroma upsampling; it resizes with TF1's
+`align_corners` bilinear rule, without antialiasing, squashing the image to a square.
+"""
+
+import io
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from episodes.errors import BadImage
+
+if TYPE_CHECKING:
+    import torch
+
+MAX_PIXELS = 2**26
+"""Images that claim more pixels than this (64 million) are refused before anything is allocated."""
+_PILLOW_FORMATS = ("PNG", "GIF", "BMP")
+
+
+def decode_image(data: bytes) -> np.ndarray:
+    """(H, W, 3) uint8 RGB of a JPEG, PNG, GIF (first frame) or BMP.
+
+    JPEGs equal TensorFlow's default decoding bit for bit; EXIF orientation is ignored and transparency dropped, as
+    there. Raises BadImage for anything undecodable, truncated or absurdly large.
+    """
+    return _decode_jpeg(data) if data[:2] == b"\xff\xd8" else _decode_with_pillow(data)
+
+
+def _decode_jpeg(data: bytes) -> np.ndarray:
+    import simplejpeg
+
+    try:
+        height, width, *_ = simplejpeg.decode_jpeg_header(data)
+        _check_size(width, height)
+        return simplejpeg.decode_jpeg(data, colorspace="RGB", fastdct=True)
+    except ValueError as error:
+        # Strict decoding also refuses harmless warnings, which TensorFlow lets pass; a missing end it refuses too.
+        if not str(error).startswith("Corrupt JPEG data"):
+            raise BadImage(f"cannot decode the JPEG: {error}") from error
+    try:
+        return simplejpeg.decode_jpeg(data, colorspace="RGB", fastdct=True, strict=False)
+    except ValueError as error:
+        raise BadImage(f"cannot decode the JPEG: {error}") from error
+
+
+def _decode_with_pillow(data: bytes) -> np.ndarray:
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(io.BytesIO(data), formats=_PILLOW_FORMATS) as image:
+            _check_size(*image.size)
+            return np.asarray(image.convert("RGB"))
+    except UnidentifiedImageError as error:
+        raise BadImage(f"neither JPEG, {', '.join(_PILLOW_FORMATS[:-1])} nor {_PILLOW_FORMATS[-1]}") from error
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise BadImage(f"cannot decode the image: {error}") from error
+
+
+def _check_size(width: int, height: int) -> None:
+    if width * height > MAX_PIXELS:
+        raise BadImage(f"the header claims {width} x {height} pixels; at most {MAX_PIXELS} are read")
+
+
+def resize_normalize(image: np.ndarray, size: int) -> "torch.Tensor":
+    """(H, W, 3) uint8 -> (3, size, size) float32 in [-1, 1]: TF1 align_corners bilinear, squashed to a square."""
+    import torch
+    from torch.nn.functional import interpolate
+
+    pixels = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1).unsqueeze(0).float()
+    resized = interpolate(pixels, size=(size, size), mode="bilinear", align_corners=True)
+    return resized.squeeze(0).div_(255.0).sub_(0.5).mul_(2.0)

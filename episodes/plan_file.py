@@ -1,0 +1,58 @@
+"""Plans on disk: one `.npz` without pickle, whose hash is checked when it is read."""
+
+import json
+import zipfile
+from dataclasses import asdict
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from boltons.fileutils import atomic_save
+
+from episodes.errors import BadPlan
+from episodes.plan import DomainPlan, Plan
+from episodes.sampling import EpisodeConfig
+
+_ARRAYS = ("ways", "num_query", "class_ids", "num_support", "records")
+
+
+def save_plan(plan: Plan, path: Path) -> None:
+    """Write a plan whole or not at all."""
+    header = {
+        "hash": plan.hash,
+        "plan": {"benchmark": plan.benchmark, "split": plan.split, "seed": plan.seed, "tasks": plan.tasks},
+        "domains": [
+            {"domain": d.domain, "spec_digest": d.spec_digest, "protocol": asdict(d.protocol)} for d in plan.domains
+        ],
+    }
+    arrays = {f"{i}.{name}": getattr(d, name) for i, d in enumerate(plan.domains) for name in _ARRAYS}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_save(str(path), text_mode=False, overwrite=True) as out:
+        np.savez_compressed(out, header=np.frombuffer(json.dumps(header).encode(), np.uint8), **arrays)
+
+
+def load_plan(path: Path) -> Plan:
+    """Read a plan. Raises BadPlan, naming the file, when it is missing, damaged or not the plan it says it is."""
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            header = json.loads(arrays["header"].tobytes())
+            common = header["plan"]
+            domains = tuple(
+                DomainPlan(
+                    domain=entry["domain"],
+                    split=common["split"],
+                    protocol=msgspec.convert(entry["protocol"], EpisodeConfig),
+                    seed=common["seed"],
+                    spec_digest=entry["spec_digest"],
+                    **{name: arrays[f"{i}.{name}"] for name in _ARRAYS},
+                )
+                for i, entry in enumerate(header["domains"])
+            )
+    except FileNotFoundError as error:
+        raise BadPlan(f"{path}: no such plan") from error
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        raise BadPlan(f"{path}: not a readable plan ({error})") from error
+    plan = Plan(**common, domains=domains)
+    if plan.hash != header["hash"]:
+        raise BadPlan(f"{path}: the episodes do not match the plan's hash; make the plan again")
+    return plan

@@ -1,0 +1,193 @@
+"""Which classes an episode has and how many images of each: the official Meta-Dataset sampler, draw for draw.
+
+Triantafillou et al. 2020 (arXiv:1903.03096), appendix "Episode sampling", in the form of the released code
+(google-research/meta-dataset). For the same `RandomState` the descriptions are identical to that code's, and the
+generator is left in the same state.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from episodes.errors import NotEnoughImages
+
+MAX_SPANNED_LEAVES = 392
+"""A node of ImageNet's graph that spans more leaves is never sampled."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EpisodeConfig:
+    """The protocol of an episode; the defaults are the official evaluation's (variable way, variable shot).
+
+    `num_ways`, `num_support`, `num_query`: fixed numbers instead of sampled ones; `num_support` may be a range
+    (lowest, highest), drawn once per episode. `max_support_size` bounds the whole support set, `max_support_per_class`
+    what a class contributes to that bound; the log weights bound the log-uniform factor on a class's share.
+    """
+
+    num_ways: int | None = None
+    num_support: int | tuple[int, int] | None = None
+    num_query: int | None = None
+    min_ways: int = 5
+    max_ways: int = 50
+    max_num_query: int = 10
+    max_support_size: int = 500
+    max_support_per_class: int = 100
+    min_log_weight: float = -0.69314718055994529
+    max_log_weight: float = 0.69314718055994529
+    min_examples_in_class: int = 0
+    ignore_hierarchy: bool = False
+    ignore_hierarchy_probability: float = 0.0
+    use_all_classes: bool = False
+
+    @property
+    def max_shots(self) -> int | None:
+        """The largest fixed number of support images per class; None when shots are variable."""
+        return self.num_support[1] if isinstance(self.num_support, tuple) else self.num_support
+
+
+@dataclass(frozen=True, slots=True)
+class SplitClasses:
+    """One split of one data set, resolved; class ids are relative to the split.
+
+    `images_per_class`: (n_classes,) int64. `superclass_sizes`: (n_superclasses,) classes under each superclass, in
+    order (bilevel, Omniglot). `spanned_leaves`: the sorted classes under each eligible node (DAG, ImageNet).
+    """
+
+    images_per_class: np.ndarray
+    superclass_sizes: np.ndarray | None = None
+    spanned_leaves: list[list[int]] | None = None
+
+
+class EpisodeDescription(NamedTuple):
+    """`class_ids`: (k,) relative to the split; `num_support`: (k,); `num_query`: images of every class."""
+
+    class_ids: np.ndarray
+    num_support: np.ndarray
+    num_query: int
+
+
+class EpisodeSampler:
+    """An endless stream of episode descriptions. Raises NotEnoughImages when the split cannot fill the protocol."""
+
+    def __init__(self, classes: SplitClasses, config: EpisodeConfig, rng: np.random.RandomState) -> None:
+        self._config = config
+        self._rng = rng
+        self._images = np.asarray(classes.images_per_class, dtype=np.int64)
+        self._eligible = np.flatnonzero(self._images >= config.min_examples_in_class)
+        bilevel = classes.superclass_sizes is not None and not config.ignore_hierarchy
+        dag = classes.spanned_leaves is not None and not config.ignore_hierarchy
+        self._superclass_sizes = np.asarray(classes.superclass_sizes) if bilevel else None
+        self._spans = self._eligible_spans(classes.spanned_leaves or []) if dag else None
+        self._check(bilevel, dag)
+        share = np.array([1.0 - config.ignore_hierarchy_probability, config.ignore_hierarchy_probability]).cumsum()
+        self._hierarchy_threshold = share[0] / share[1]
+
+    def sample(self) -> EpisodeDescription:
+        """The next episode's classes, support sizes and query size."""
+        class_ids = self._sample_classes()
+        images = self._images[class_ids]
+        num_query = self._num_query(images)
+        return EpisodeDescription(class_ids, self._num_support(images, num_query), num_query)
+
+    # --- classes ---------------------------------------------------------------------------------------------------
+
+    def _sample_classes(self) -> np.ndarray:
+        if self._spans is None and self._superclass_sizes is None:
+            return self._flat_classes()
+        # The official code draws this number even when the hierarchy is certain to be used.
+        if self._rng.random_sample() >= self._hierarchy_threshold:
+            return self._flat_classes()
+        return self._dag_classes() if self._spans is not None else self._bilevel_classes()
+
+    def _flat_classes(self) -> np.ndarray:
+        config, rng, eligible = self._config, self._rng, self._eligible
+        if config.use_all_classes:
+            return eligible
+        way = config.num_ways
+        if way is None:
+            way = int(rng.randint(config.min_ways, min(config.max_ways, len(eligible)) + 1))
+        return eligible[rng.permutation(len(eligible))[:way]]
+
+    def _dag_classes(self) -> np.ndarray:
+        assert self._spans is not None
+        leaves = self._spans[self._rng.randint(0, len(self._spans))]
+        if len(leaves) <= self._config.max_ways:
+            return leaves
+        return leaves[self._rng.permutation(len(leaves))[: self._config.max_ways]]
+
+    def _bilevel_classes(self) -> np.ndarray:
+        assert self._superclass_sizes is not None
+        sizes = self._superclass_sizes
+        superclass = int(self._rng.randint(0, len(sizes)))
+        size = int(sizes[superclass])
+        way = int(self._rng.randint(self._config.min_ways, min(self._config.max_ways, size) + 1))
+        return self._rng.permutation(size)[:way] + int(sizes[:superclass].sum())
+
+    # --- images of each class --------------------------------------------------------------------------------------
+
+    def _num_query(self, images: np.ndarray) -> int:
+        config, fewest = self._config, int(images.min())
+        if config.num_query is not None:
+            num_query = config.num_query
+        elif config.max_shots is None:
+            num_query = min(config.max_num_query, fewest // 2)
+        else:
+            num_query = min(config.max_num_query, fewest - config.max_shots)
+        room = fewest - num_query - (config.max_shots or 1)
+        if num_query < 1 or room < 0:
+            raise NotEnoughImages(
+                f"a sampled class has {fewest} images: too few for "
+                f"{config.max_shots or 'at least 1'} support and {config.num_query or 'at least 1'} query images; "
+                f"raise min_examples_in_class or lower num_support / num_query"
+            )
+        return num_query
+
+    def _num_support(self, images: np.ndarray, num_query: int) -> np.ndarray:
+        shots, way = self._config.num_support, len(images)
+        if shots is None:
+            return self._variable_support(images, images - num_query)
+        if isinstance(shots, tuple):
+            shots = int(self._rng.randint(shots[0], shots[1] + 1))
+        return np.full(way, shots, dtype=np.int64)
+
+    def _variable_support(self, images: np.ndarray, remaining: np.ndarray) -> np.ndarray:
+        config, rng, way = self._config, self._rng, len(images)
+        if config.max_support_size < way:
+            raise NotEnoughImages(f"max_support_size is {config.max_support_size}, but an episode has {way} classes")
+        beta = rng.uniform()
+        contributions = np.floor(beta * np.minimum(config.max_support_per_class, remaining) + 1)
+        support_size = min(contributions.sum(), config.max_support_size)
+        # Weights multiply the class size, not what is left of it after the query images.
+        weights = images * np.exp(rng.uniform(config.min_log_weight, config.max_log_weight, size=way))
+        shares = weights / weights.sum()
+        shots = np.floor(shares * (support_size - way)).astype(np.int64) + 1
+        return np.minimum(shots, remaining)
+
+    # --- what the split must offer ---------------------------------------------------------------------------------
+
+    def _eligible_spans(self, spanned_leaves: list[list[int]]) -> list[np.ndarray]:
+        allowed = set(self._eligible.tolist())
+        spans = [np.array([leaf for leaf in leaves if leaf in allowed], np.int64) for leaves in spanned_leaves]
+        return [span for span in spans if self._config.min_ways <= len(span) <= MAX_SPANNED_LEAVES]
+
+    def _check(self, bilevel: bool, dag: bool) -> None:
+        config, available = self._config, len(self._eligible)
+        if (bilevel or dag) and (config.num_ways is not None or config.use_all_classes):
+            raise NotEnoughImages("a fixed number of ways cannot follow a class hierarchy; set ignore_hierarchy = true")
+        if bilevel and config.min_examples_in_class > 0:
+            raise NotEnoughImages("min_examples_in_class cannot be used with superclasses; set ignore_hierarchy = true")
+        if config.use_all_classes and available < len(self._images):
+            raise NotEnoughImages("use_all_classes with min_examples_in_class would drop classes; choose one")
+        need = config.num_ways or config.min_ways
+        if available < need and not (dag or config.use_all_classes):
+            raise NotEnoughImages(
+                f"an episode needs {need} classes; this split has {available} with at least "
+                f"{config.min_examples_in_class} images"
+            )
+        if self._spans is not None and not self._spans:
+            raise NotEnoughImages(f"no node of the class graph spans {config.min_ways} to {MAX_SPANNED_LEAVES} classes")
+        if self._superclass_sizes is not None and (
+            not len(self._superclass_sizes) or self._superclass_sizes.min() < config.min_ways
+        ):
+            raise NotEnoughImages(f"every superclass must have at least {config.min_ways} classes")

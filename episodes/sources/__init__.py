@@ -1,0 +1,1 @@
+"""Where records come from: shipped suites, image folders, prepared data sets."""

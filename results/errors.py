@@ -1,0 +1,17 @@
+"""What can go wrong between rows and the leaderboard."""
+
+
+class ResultsError(Exception):
+    """Base of all errors of this room; its text is one line for the user."""
+
+
+class StoreError(ResultsError):
+    """The result store cannot be opened, read or written."""
+
+
+class StatisticsError(ResultsError):
+    """Numbers that no mean, interval or rank can be made of."""
+
+
+class LeaderboardError(ResultsError):
+    """Rows that do not make a leaderboard of their plan."""

@@ -1,0 +1,191 @@
+"""The result store: one SQLite file that keeps every row of every run, safe against kill -9 and full disks."""
+
+from __future__ import annotations
+
+import difflib
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import astuple, dataclass, fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from results.database import connect, explain
+from results.errors import StoreError
+from results.identity import Row
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+ROW_FIELDS = tuple(field.name for field in fields(Row))
+KEYS_PER_QUERY = 500  # SQLite builds differ in how many parameters one query may have; all take 999
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredPlan:
+    """What the store knows of a plan: enough to tell which rows are missing from its leaderboard."""
+
+    plan_hash: str
+    benchmark: str
+    split: str
+    seed: int
+    tasks: int  # episodes asked for per domain
+    domains: Mapping[str, int]  # planned episodes of each domain, in display order
+
+
+class ResultStore:
+    """Rows and plans in the SQLite file `path`; a context manager. Several processes may use one file at once.
+
+    create=False refuses a file that does not exist yet. A row once stored is never changed or removed.
+    """
+
+    def __init__(self, path: Path, *, create: bool = True):
+        self.path = Path(path)
+        self._connection = connect(self.path, create=create)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        with self._errors_named():
+            self._connection.close()
+
+    def record_plan(
+        self,
+        plan_hash: str,
+        benchmark: str,
+        split: str,
+        seed: int,
+        tasks: int,
+        episodes: Mapping[str, Sequence[str]],
+        records: Mapping[str, str],
+    ) -> None:
+        """Keep a plan, or note that it is used again.
+
+        episodes: per domain, in display order, the episode hashes by task. records: per domain the fingerprint of
+        its image records; only rows computed from these belong to the plan.
+        """
+        now = datetime.now(UTC).isoformat(timespec="microseconds")
+        with self._transaction() as connection:
+            connection.execute(
+                "INSERT INTO plans VALUES (?, ?, ?, ?, ?, ?, ?)"
+                " ON CONFLICT (plan_hash) DO UPDATE SET last_used = excluded.last_used",
+                (plan_hash, benchmark, split, seed, tasks, now, now),
+            )
+            connection.executemany(
+                "INSERT INTO plan_domains VALUES (?, ?, ?, ?)"
+                " ON CONFLICT (plan_hash, domain) DO UPDATE SET records_hash = excluded.records_hash",
+                [(plan_hash, position, domain, records[domain]) for position, domain in enumerate(episodes)],
+            )
+            connection.executemany(
+                "INSERT INTO plan_episodes VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                [
+                    (plan_hash, domain, task, episode_hash)
+                    for domain, hashes in episodes.items()
+                    for task, episode_hash in enumerate(hashes)
+                ],
+            )
+
+    def done(self, keys: Iterable[str]) -> set[str]:
+        """Those of the keys that already have a row."""
+        wanted = list(keys)
+        found: set[str] = set()
+        with self._errors_named():
+            for start in range(0, len(wanted), KEYS_PER_QUERY):
+                chunk = wanted[start : start + KEYS_PER_QUERY]
+                marks = ", ".join("?" * len(chunk))
+                found.update(
+                    key for (key,) in self._connection.execute(f"SELECT key FROM rows WHERE key IN ({marks})", chunk)
+                )
+        return found
+
+    def add(self, rows: Sequence[Row]) -> None:
+        """Store all rows in one transaction, on disk when this returns; rows whose key is there already change nothing."""
+        marks = ", ".join("?" * len(ROW_FIELDS))
+        with self._transaction() as connection:
+            connection.executemany(
+                f"INSERT INTO rows ({', '.join(ROW_FIELDS)}) VALUES ({marks}) ON CONFLICT (key) DO NOTHING",
+                [astuple(row) for row in rows],
+            )
+
+    def plans(self) -> pd.DataFrame:
+        """All plans, the last used one first: (plan_hash, benchmark, split, seed, tasks, created, last_used)."""
+        return self._frame("SELECT * FROM plans ORDER BY last_used DESC, rowid DESC")
+
+    def latest_plan(self) -> str | None:
+        """Hash of the plan used last; None in a store without plans."""
+        known = self._known_plans()
+        return known[0] if known else None
+
+    def plan(self, plan_hash: str) -> StoredPlan:
+        """The plan of that hash."""
+        with self._errors_named():
+            row = self._connection.execute(
+                "SELECT plan_hash, benchmark, split, seed, tasks FROM plans WHERE plan_hash = ?", (plan_hash,)
+            ).fetchone()
+            counts = self._connection.execute(
+                "SELECT domain, count(*) FROM plan_domains JOIN plan_episodes USING (plan_hash, domain)"
+                " WHERE plan_hash = ? GROUP BY domain ORDER BY position",
+                (plan_hash,),
+            ).fetchall()
+        if row is None:
+            raise StoreError(f"{self.path}: no plan {plan_hash!r}. {self._hint(plan_hash)}")
+        return StoredPlan(
+            plan_hash=row[0], benchmark=row[1], split=row[2], seed=row[3], tasks=row[4], domains=dict(counts)
+        )
+
+    def rows(self, plan_hash: str) -> pd.DataFrame:
+        """Every row that belongs to the plan, whichever plan it was computed under, by domain (display order) and task.
+
+        The columns are the fields of `Row`, with `task` as in this plan.
+        """
+        self.plan(plan_hash)
+        columns = ", ".join(f"plan_episodes.{name}" if name == "task" else f"rows.{name}" for name in ROW_FIELDS)
+        return self._frame(
+            f"SELECT {columns} FROM plan_domains"
+            " JOIN plan_episodes USING (plan_hash, domain)"
+            " JOIN rows USING (domain, records_hash, episode_hash)"
+            " WHERE plan_domains.plan_hash = ?"
+            " ORDER BY plan_domains.position, plan_episodes.task, rows.key",
+            (plan_hash,),
+        )
+
+    def _frame(self, query: str, parameters: Sequence[str] = ()) -> pd.DataFrame:
+        import pandas as pd
+
+        with self._errors_named():
+            cursor = self._connection.execute(query, parameters)
+            return pd.DataFrame(cursor.fetchall(), columns=[column[0] for column in cursor.description])
+
+    def _known_plans(self) -> list[str]:
+        with self._errors_named():
+            found = self._connection.execute("SELECT plan_hash FROM plans ORDER BY last_used DESC, rowid DESC")
+            return [plan_hash for (plan_hash,) in found]
+
+    def _hint(self, plan_hash: str) -> str:
+        known = self._known_plans()
+        close = difflib.get_close_matches(plan_hash, known, n=1)
+        return (f"Did you mean {close[0]!r}? " if close else "") + f"Known: {', '.join(known) or 'none'}"
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        """All or nothing, and the right to write from the start, so that no two writers wait for each other."""
+        with self._errors_named():
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._connection
+                self._connection.execute("COMMIT")
+            finally:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+
+    @contextmanager
+    def _errors_named(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise StoreError(explain(self.path, error)) from error
