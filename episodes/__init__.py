@@ -1,1 +1,1 @@
-"""Metabench episodes."""
+"""Metabench episodes: records, episode sampling, plans and pixels."""

@@ -1,7 +1,9 @@
 """One data set on disk: its spec and its class files, opened when needed."""
 
+import hashlib
 from collections import OrderedDict
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -11,6 +13,21 @@ from episodes.spec import FILE_PATTERN, load_spec
 from episodes.tfrecord import RecordFile, parse_example
 
 MAX_OPEN_FILES = 64
+
+
+class EncodedImage(NamedTuple):
+    """An encoded image and where it came from; decoding it needs no file, so any thread may."""
+
+    path: Path
+    record: int
+    data: bytes
+
+    def decode(self) -> np.ndarray:
+        """(H, W, 3) uint8 RGB. Raises BadImage, naming file and record."""
+        try:
+            return decode_image(self.data)
+        except BadImage as error:
+            raise BadImage(f"{self.path}: record {self.record}: {error}") from error
 
 
 class DatasetRecords:
@@ -50,11 +67,18 @@ class DatasetRecords:
             self._fingerprints[class_id] = self.class_file(class_id).fingerprint
         return self._fingerprints[class_id]
 
-    def image(self, class_id: int, record: int) -> np.ndarray:
-        """(H, W, 3) uint8 RGB. Raises CorruptRecord, BadExample or BadImage, each naming file and record."""
+    def split_fingerprint(self, split: str) -> str:
+        """Identity of all images of a split; opens, and so checks, each of its class files."""
+        digest = hashlib.sha256()
+        for class_id in self.spec.class_ids[split]:
+            digest.update(self.fingerprint(class_id).encode())
+        return digest.hexdigest()
+
+    def encoded(self, class_id: int, record: int) -> EncodedImage:
+        """One image as it is stored. Raises CorruptRecord or BadExample, naming file and record."""
         file = self.class_file(class_id)
         try:
-            encoded, _ = parse_example(file[record])
-            return decode_image(encoded)
-        except (BadExample, BadImage) as error:
-            raise type(error)(f"{file.path}: record {record}: {error}") from error
+            image, _ = parse_example(file[record])
+        except BadExample as error:
+            raise BadExample(f"{file.path}: record {record}: {error}") from error
+        return EncodedImage(file.path, record, image)

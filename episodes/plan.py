@@ -21,15 +21,25 @@ from episodes.spec import DatasetSpec
 
 class Episode(NamedTuple):
     """One episode as records. `*_classes`: (n,) absolute class ids; `*_records`: (n,) record numbers in the class
-    file; `*_labels`: (n,) labels 0..way-1, in order of the description; all int64."""
+    file; `*_images`: (n,) positions of these images in the plan's `images`; `*_labels`: (n,) labels 0..way-1, in order
+    of the description; all int64."""
 
     way: int
     support_classes: np.ndarray
     support_records: np.ndarray
+    support_images: np.ndarray
     support_labels: np.ndarray
     query_classes: np.ndarray
     query_records: np.ndarray
+    query_images: np.ndarray
     query_labels: np.ndarray
+
+
+class Images(NamedTuple):
+    """Distinct images, sorted: `classes` (n,) absolute class ids and `records` (n,) record numbers, int64."""
+
+    classes: np.ndarray
+    records: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -79,13 +89,17 @@ class DomainPlan:
         labels = np.arange(len(class_ids)).repeat(drawn)
         position = np.arange(len(records)) - (np.cumsum(drawn) - drawn).repeat(drawn)
         support = position < num_support.repeat(drawn)
+        first = self._bounds[1][task]
+        images = self._distinct[1][first : first + len(records)]
         return Episode(
             way=len(class_ids),
             support_classes=class_ids[labels[support]],
             support_records=records[support],
+            support_images=images[support],
             support_labels=labels[support],
             query_classes=class_ids[labels[~support]],
             query_records=records[~support],
+            query_images=images[~support],
             query_labels=labels[~support],
         )
 
@@ -95,11 +109,18 @@ class DomainPlan:
         head = _canonical([self.domain, self.split, asdict(self.protocol)])
         return tuple(_episode_hash(head, *self._parts(task)) for task in range(len(self)))
 
-    def images(self) -> tuple[np.ndarray, np.ndarray]:
-        """The distinct images of all episodes: (class ids, record numbers), sorted by class, then record."""
+    @cached_property
+    def _distinct(self) -> tuple[Images, np.ndarray]:
+        """The distinct images, and for each drawn record its position among them."""
         classes = self.class_ids.repeat(self._images_per_class)
         stride = int(self.records.max(initial=0)) + 1
-        return np.divmod(np.unique(classes * stride + self.records), stride)
+        keys, position = np.unique(classes * stride + self.records, return_inverse=True)
+        return Images(*np.divmod(keys, stride)), position
+
+    @property
+    def images(self) -> Images:
+        """The distinct images that the episodes touch."""
+        return self._distinct[0]
 
 
 @dataclass(frozen=True)

@@ -138,7 +138,8 @@ def _resolve(raw: _Flat | _Bilevel | _Hierarchical) -> DatasetSpec:
     names = _dense(raw.class_names, "class_names")
     if not sum(per_split) == len(counts) == len(names):
         raise ValueError(
-            f"the splits have {sum(per_split)} classes, but images_per_class has {len(counts)} and class_names {len(names)}"
+            f"the splits have {sum(per_split)} classes, but images_per_class has {len(counts)} "
+            f"and class_names {len(names)}"
         )
     images = np.array(counts, dtype=np.int64)
     images.setflags(write=False)
@@ -177,7 +178,9 @@ def _superclass_sizes(raw: _Bilevel) -> dict[str, np.ndarray]:
 def _graph_classes(raw: _Hierarchical) -> tuple[list[int], list[int], dict[str, list[list[int]]]]:
     """Classes per split, images per class and spans of a class graph; a class's id follows from `class_names`."""
     id_of = {wn_id: class_id for class_id, wn_id in raw.class_names.items()}
-    per_split, counts, spans = [], [], {}
+    per_split: list[int] = []
+    counts: list[int] = []
+    spans: dict[str, list[list[int]]] = {}
     for split in SPLITS:
         nodes = raw.split_subgraphs.get(split.upper(), [])
         names = leaves(nodes)

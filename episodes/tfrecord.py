@@ -71,8 +71,8 @@ def parse_example(payload: bytes) -> tuple[bytes, int]:
     except protobuf.DecodeError as error:
         raise BadExample(f"the payload is not a tf.train.Example: {error}") from error
     # Protobuf maps create missing keys on access, so ask first.
-    images = features["image"].bytes_list.value if "image" in features else ()
-    labels = features["label"].int64_list.value if "label" in features else ()
+    images = list(features["image"].bytes_list.value) if "image" in features else []
+    labels = list(features["label"].int64_list.value) if "label" in features else []
     if len(images) != 1 or len(labels) != 1:
         raise BadExample(
             f"an example holds one 'image' and one 'label'; this one has {len(images)} and {len(labels)} "

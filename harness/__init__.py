@@ -1,1 +1,1 @@
-"""Metabench harness."""
+"""Metabench harness: the only room that wires the others."""

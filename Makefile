@@ -1,0 +1,67 @@
+# The user's commands. `make benchmark` and `make test` make .venv on first use and keep it.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+
+ADAPTERS ?=
+DATASETS ?=
+TASKS    ?=
+BACKBONE ?=
+SEED     ?= 0
+RECORDS  ?=
+OUT      ?= runs
+JOBS     ?= 2
+
+OPTIONS = --seed $(SEED) --out $(OUT) \
+	$(if $(ADAPTERS),--adapters "$(ADAPTERS)") $(if $(DATASETS),--datasets "$(DATASETS)") \
+	$(if $(TASKS),--tasks $(TASKS)) $(if $(BACKBONE),--backbone "$(BACKBONE)") $(if $(RECORDS),--records "$(RECORDS)")
+
+# Idle threads sleep instead of spinning, so that processes do not steal each other's cores.
+export OMP_WAIT_POLICY ?= PASSIVE
+
+.PHONY: help benchmark leaderboard ls test test-conformance lint pocket-records pretrain-pocket clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+[a-z%-]*:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 28
+
+benchmark: $(READY) ## run the pocket benchmark; ADAPTERS="ncc url" DATASETS="mnist icons" TASKS=50 BACKBONE=... SEED=...
+	@$(BIN)/metabench run pocket $(OPTIONS)
+
+benchmark-%: $(READY) ## run another benchmark: make benchmark-meta-dataset-mdl RECORDS=/path BACKBONE=url.safetensors
+	@$(BIN)/metabench run $* $(OPTIONS)
+
+leaderboard: $(READY) ## print the last run's leaderboard again and write runs/leaderboard.csv
+	@$(BIN)/metabench leaderboard --out $(OUT)
+
+ls: $(READY) ## list benchmarks, adapters and backbones
+	@$(BIN)/metabench ls
+
+test: $(READY) lint ## lint, type check and run the tests
+	@$(BIN)/pytest -n $(JOBS) --ignore tests/conformance tests
+
+test-conformance: $(READY) ## hold every method to the published implementations' numbers (reads ../shared)
+	@$(BIN)/pytest tests/conformance
+
+lint: $(READY) ## ruff and mypy
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+pocket-records: $(READY) ## rebuild the shipped records of the pocket suite (needs npm and apt)
+	@$(BIN)/pip install --quiet -c constraints.txt ".[records]"
+	@$(BIN)/python -m episodes.sources.pocket_build --work build/pocket --out episodes/sources/pocket_records
+
+pretrain-pocket: $(READY) ## train the shipped backbone again
+	@$(BIN)/metabench pretrain --out build/resnet18-pocket.safetensors
+
+clean: ## remove the environment (results in runs/ stay)
+	rm -rf $(VENV) build *.egg-info
+
+$(READY): setup.cfg pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "error: $(PYTHON) is older than 3.11; run: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
+		{ echo "error: $(PYTHON) cannot make a virtual environment (Debian: apt install python3-venv)" >&2; exit 1; }
+	@echo "installing into $(VENV) (first use, or requirements changed) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch setuptools
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	@touch $(READY)

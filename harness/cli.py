@@ -1,0 +1,183 @@
+"""The command line. Everything heavy is imported by the command that needs it, so that --help is instant."""
+
+import os
+import re
+import sys
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+from rich.console import Console
+
+app = typer.Typer(
+    name="metabench",
+    help="Benchmark few-shot adaptation methods on frozen backbones, across image domains.",
+    epilog="Errors are one line; add --traceback to any command for the whole story.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+weights_app = typer.Typer(help="Bring in weights of your own.", no_args_is_help=True)
+app.add_typer(weights_app, name="weights")
+
+Out = Annotated[Path, typer.Option("--out", help="Folder for everything that a run makes.")]
+Records = Annotated[
+    Path | None, typer.Option("--records", envvar="RECORDS", help="Folder of Meta-Dataset records.", metavar="DIR")
+]
+BenchmarkName = Annotated[str, typer.Argument(help="Name of a benchmark (see `metabench ls`) or a TOML file.")]
+Datasets = Annotated[str | None, typer.Option("--datasets", help="Some of its domains only, as in mnist,icons.")]
+Tasks = Annotated[int | None, typer.Option("--tasks", min=1, help="Episodes per domain (default: the benchmark's).")]
+Split = Annotated[str | None, typer.Option("--split", help="train, valid or test (default: the benchmark's).")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of the episodes and of stochastic methods.")]
+
+
+@app.command()
+def run(
+    benchmark: BenchmarkName = "pocket",
+    adapters: Annotated[str | None, typer.Option(help="As in ncc,url or 'url(lr=0.5),my_method.py'.")] = None,
+    datasets: Datasets = None,
+    tasks: Tasks = None,
+    backbone: Annotated[str | None, typer.Option(help="Name (see `metabench ls`) or .safetensors file.")] = None,
+    weights: Annotated[Path | None, typer.Option(help="Weights for a backbone that has none of its own.")] = None,
+    split: Split = None,
+    seed: Seed = 0,
+    out: Out = Path("runs"),
+    records: Records = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1 ...")] = "cpu",
+    dtype: Annotated[str, typer.Option(help="Precision of the backbone: float32, float64 or bfloat16.")] = "float32",
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes (default: one per core; 1 on a GPU).")] = None,
+) -> None:
+    """Run what is missing of a benchmark, and print its leaderboard."""
+    from harness.commands import build_request
+    from harness.run import run as run_benchmark
+
+    request = build_request(
+        benchmark,
+        adapters=adapters,
+        datasets=_names(datasets),
+        tasks=tasks,
+        backbone=backbone,
+        weights=weights,
+        split=split,
+        seed=seed,
+        out=out,
+        records=records,
+        device=device,
+        dtype=dtype,
+        workers=workers,
+    )
+    try:
+        run_benchmark(request, _console())
+    except KeyboardInterrupt:
+        _fail("stopped; finished blocks are stored, and the same command goes on from there", 130)
+
+
+@app.command()
+def plan(
+    benchmark: BenchmarkName = "pocket",
+    datasets: Datasets = None,
+    tasks: Tasks = None,
+    split: Split = None,
+    seed: Seed = 0,
+    out: Out = Path("runs"),
+    records: Records = None,
+) -> None:
+    """Show and save the episodes that a run would use, without running anything."""
+    from harness.commands import show_plan
+
+    show_plan(
+        _console(),
+        benchmark,
+        datasets=_names(datasets),
+        tasks=tasks,
+        split=split,
+        seed=seed,
+        out=out,
+        records=records,
+    )
+
+
+@app.command("ls")
+def list_everything() -> None:
+    """List benchmarks with their domains, adapters and backbones."""
+    from harness.commands import show_known
+
+    show_known(_console())
+
+
+@app.command()
+def leaderboard(
+    out: Out = Path("runs"),
+    plan: Annotated[
+        str | None, typer.Option(help="Hash of a plan or its beginning (default: the last run's).")
+    ] = None,
+    plans: Annotated[bool, typer.Option("--plans", help="List the plans that have results.")] = False,
+) -> None:
+    """Print the leaderboard of a plan from stored rows, and write it as CSV."""
+    from harness.commands import show_leaderboard
+
+    show_leaderboard(_console(), out, plan, list_plans=plans)
+
+
+@weights_app.command("import")
+def import_weights(
+    checkpoint: Annotated[Path, typer.Argument(help="Checkpoint in the published layout (.pth, .pth.tar).")],
+    out: Annotated[Path, typer.Option(help="The .safetensors file to write; its card is written beside it.")],
+    arch: Annotated[str, typer.Option(help="Architecture.")] = "resnet18",
+    widths: Annotated[str | None, typer.Option(help="As in 64,128,256,512 (default: the checkpoint's).")] = None,
+    stem_padding: Annotated[int, typer.Option(help="Padding of the 5x5 stem; published test code uses 1.")] = 1,
+    trained_on: Annotated[
+        str | None, typer.Option(help="Domains whose train classes it saw, as in ilsvrc_2012,omniglot.")
+    ] = None,
+) -> None:
+    """Turn a checkpoint into a backbone, strictly and without unpickling code."""
+    from harness.commands import import_checkpoint
+
+    import_checkpoint(
+        _console(),
+        checkpoint,
+        out,
+        arch=arch,
+        widths=_names(widths),
+        stem_padding=stem_padding,
+        trained_on=_names(trained_on),
+    )
+
+
+def main() -> None:
+    """Run the command line. Exit status: 1 for an error (one line), 2 for wrong usage, 130 for Ctrl-C in a run."""
+    arguments = [argument for argument in sys.argv[1:] if argument != "--traceback"]
+    with _OneLineErrors(len(arguments) == len(sys.argv) - 1):
+        app(arguments)
+
+
+class _OneLineErrors:
+    """Show the user's errors as one line; imports the rooms' errors only once there is one to show."""
+
+    def __init__(self, wanted: bool) -> None:
+        self._wanted = wanted
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type | None, error: BaseException | None, traceback: object) -> None:
+        if self._wanted and isinstance(error, Exception):
+            from harness.errors import USER_ERRORS
+
+            if isinstance(error, USER_ERRORS):
+                _fail(f"error: {' '.join(str(error).split())}", 1)
+
+
+def _fail(line: str, status: int) -> NoReturn:
+    print(line, file=sys.stderr)
+    sys.exit(status)
+
+
+def _console() -> Console:
+    console = Console()
+    return console if console.is_terminal else Console(width=int(os.environ.get("COLUMNS", "120")))
+
+
+def _names(text: str | None) -> tuple[str, ...] | None:
+    """Names from an option, separated by commas or spaces; None when the option is not given or empty."""
+    return tuple(re.split(r"[,\s]+", text.strip(", "))) if text and text.strip(", ") else None

@@ -1,0 +1,182 @@
+"""What each command does, once the command line is read."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+import adapters
+import backbones
+from episodes.plan import DomainPlan
+from episodes.plan_file import save_plan
+from episodes.spec import SPLITS
+from harness.cells import make_plan
+from harness.config import Benchmark, known_benchmarks, load_benchmark
+from harness.domains import cache_folder, open_domains
+from harness.engines.local import default_workers
+from harness.errors import HarnessError, unknown
+from harness.evaluate import BackboneChoice
+from harness.methods import parse_methods
+from harness.report import report
+from harness.request import Request
+from results.store import ResultStore
+
+DTYPES = ("float32", "float64", "bfloat16")
+
+
+def build_request(
+    benchmark_name: str,
+    *,
+    adapters: str | None,
+    datasets: tuple[str, ...] | None,
+    tasks: int | None,
+    backbone: str | None,
+    weights: Path | None,
+    split: str | None,
+    seed: int,
+    out: Path,
+    records: Path | None,
+    device: str,
+    dtype: str,
+    workers: int | None,
+) -> Request:
+    """The request of a run; what is not given comes from the benchmark. Raises HarnessError naming the option."""
+    benchmark = load_benchmark(benchmark_name)
+    chosen = backbone or benchmark.backbone or ("resnet18" if weights else None)
+    if chosen is None:
+        raise HarnessError(
+            f"benchmark {benchmark.name!r} has no backbone of its own: give --backbone NAME or --backbone "
+            f"FILE.safetensors (make: BACKBONE=...); `metabench weights import` makes one from a checkpoint"
+        )
+    if dtype not in DTYPES:
+        raise unknown("--dtype", dtype, DTYPES)
+    return Request(
+        benchmark=benchmark,
+        domains=benchmark.select(datasets),
+        methods=tuple(parse_methods([adapters] if adapters and adapters.strip() else benchmark.adapters)),
+        backbone=BackboneChoice(chosen, weights, dtype),
+        split=checked_split(benchmark, split),
+        tasks=tasks or benchmark.tasks,
+        seed=seed,
+        out=out,
+        records=records,
+        cache=cache_folder(),
+        device=checked_device(device),
+        workers=workers or default_workers(device),
+    )
+
+
+def checked_split(benchmark: Benchmark, split: str | None) -> str:
+    """The split to sample from. Raises HarnessError for an unknown one."""
+    if split is not None and split not in SPLITS:
+        raise unknown("split", split, SPLITS)
+    return split or benchmark.split
+
+
+def checked_device(device: str) -> str:
+    """A device that torch has here. Raises HarnessError otherwise."""
+    import torch
+
+    try:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts
+        raise HarnessError(f"--device {device}: not usable here ({str(error).splitlines()[0]})") from error
+    return device
+
+
+def show_plan(
+    console: Console,
+    benchmark_name: str,
+    *,
+    datasets: tuple[str, ...] | None,
+    tasks: int | None,
+    split: str | None,
+    seed: int,
+    out: Path,
+    records: Path | None,
+) -> None:
+    """Make, save and describe a plan."""
+    benchmark = load_benchmark(benchmark_name)
+    opened = open_domains(benchmark, benchmark.select(datasets), records, cache_folder())
+    plan = make_plan(benchmark, opened, checked_split(benchmark, split), tasks or benchmark.tasks, seed)
+    path = out / "plans" / f"{plan.hash[:16]}.npz"
+    save_plan(plan, path)
+    table = Table(title=f"{benchmark.title}: {plan.split} split, seed {seed}", title_justify="left")
+    for column in ("domain", "episodes", "ways min/mean/max", "support mean", "query mean", "images drawn", "distinct"):
+        table.add_column(column, justify="left" if column == "domain" else "right")
+    for domain in plan.domains:
+        table.add_row(*_plan_row(domain))
+    console.print(table)
+    console.print(f"plan {plan.hash[:16]}, wrote {path}", style="dim", highlight=False, soft_wrap=True)
+
+
+def _plan_row(plan: DomainPlan) -> Sequence[str]:
+    n, ways = len(plan), plan.ways
+    support, query = plan.num_support.sum(), (plan.ways * plan.num_query).sum()
+    return (
+        plan.domain,
+        f"{n:,}",
+        f"{ways.min()} / {ways.mean():.1f} / {ways.max()}",
+        f"{support / n:.1f}",
+        f"{query / n:.1f}",
+        f"{len(plan.records):,}",
+        f"{len(plan.images.classes):,}",
+    )
+
+
+def show_known(console: Console) -> None:
+    """Benchmarks with their domains, adapters, backbones."""
+    for name in known_benchmarks():
+        benchmark = load_benchmark(name)
+        needs = " (needs --records)" if any(domain.source == "records" for domain in benchmark.domains) else ""
+        domains = ", ".join(domain.name for domain in benchmark.domains)
+        console.print(f"benchmark [bold]{name}[/]: {benchmark.title}{needs}\n  {domains}", highlight=False)
+    console.print(f"adapters  {', '.join(adapters.known())}", highlight=False)
+    console.print(f"backbones {', '.join(backbones.known())}", highlight=False)
+
+
+def show_leaderboard(console: Console, out: Path, plan: str | None, *, list_plans: bool) -> None:
+    """The leaderboard of one plan in `out`, or the list of plans there."""
+    with ResultStore(out / "results.sqlite", create=False) as store:
+        plans = store.plans()
+        if plans.empty:
+            raise HarnessError(f"{out}: no plan has been run yet; `metabench run` makes one")
+        if list_plans:
+            for row in plans.itertuples():
+                facts = f"{row.benchmark} {row.split}, {row.tasks} episodes a domain, seed {row.seed}, {row.last_used}"
+                console.print(f"{row.plan_hash[:16]}  {facts}", highlight=False)
+            return
+        matching = [name for name in plans["plan_hash"] if name.startswith(plan or "")]
+        if not matching:
+            raise unknown("plan", plan or "", [name[:16] for name in plans["plan_hash"]])
+        report(store, matching[0], out, console)
+
+
+def import_checkpoint(
+    console: Console,
+    checkpoint: Path,
+    out: Path,
+    *,
+    arch: str,
+    widths: tuple[str, ...] | None,
+    stem_padding: int,
+    trained_on: tuple[str, ...] | None,
+) -> None:
+    """Import published weights and say how to use them."""
+    from backbones import weights
+
+    if widths is not None and not all(width.isdecimal() for width in widths):
+        raise HarnessError(f"--widths {','.join(widths)}: give four whole numbers, as in 64,128,256,512")
+    card = weights.import_checkpoint(
+        checkpoint,
+        arch=arch,
+        widths=tuple(int(width) for width in widths) if widths else None,
+        out=out,
+        stem_padding=stem_padding,
+        trained_on=None if trained_on is None else dict.fromkeys(trained_on, ("train",)),
+    )
+    console.print(f"wrote {out} ({card.arch}, widths {'-'.join(map(str, card.widths))}) and its card", highlight=False)
+    if trained_on is None:
+        console.print("what it was trained on is unknown: its domains are shown as '?' and get the unseen rates")
+    console.print(f"use it with: --backbone {out}", highlight=False, soft_wrap=True)

@@ -1,0 +1,81 @@
+"""Benchmarks as files: TOML in, one frozen and validated object out."""
+
+import tomllib
+from dataclasses import fields
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from episodes.sampling import EpisodeConfig
+from harness.errors import HarnessError, unknown
+
+BENCHMARKS = Path(__file__).parent / "benchmarks"
+
+Setting = Literal["standard", "5shot", "1shot"]
+Positive = Annotated[int, msgspec.Meta(ge=1)]
+
+
+class Domain(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One data set. `source`: "pocket" (shipped) or "records" (folder `folder`, else its name, under --records)."""
+
+    name: str
+    source: Literal["pocket", "records"] = "records"
+    folder: str | None = None
+
+
+class Benchmark(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What one leaderboard measures. `setting` chooses among published rates; `trained_on`: the domains whose train
+    classes the setting lets a backbone see (None: any)."""
+
+    name: str
+    title: str
+    domains: tuple[Domain, ...]
+    tasks: Positive = 600
+    split: Literal["train", "valid", "test"] = "test"
+    setting: Setting = "standard"
+    adapters: tuple[str, ...] = ("ncc", "url", "copa")
+    backbone: str | None = None
+    trained_on: tuple[str, ...] | None = None
+    protocol: EpisodeConfig = EpisodeConfig()
+    """What an episode looks like; a key that is left out has the official value."""
+
+    def select(self, names: tuple[str, ...] | None) -> tuple[Domain, ...]:
+        """The domains of those names, in the benchmark's order; all of them for None."""
+        known = {domain.name for domain in self.domains}
+        for name in names or ():
+            if name not in known:
+                raise unknown(f"data set in benchmark {self.name!r}:", name, known)
+        return tuple(domain for domain in self.domains if names is None or domain.name in names)
+
+
+def known_benchmarks() -> list[str]:
+    """Names of the shipped benchmarks."""
+    return sorted(path.stem for path in BENCHMARKS.glob("*.toml"))
+
+
+def load_benchmark(name: str) -> Benchmark:
+    """A shipped benchmark by name, or any TOML file by path. Raises HarnessError naming the file and the key."""
+    path = Path(name) if name.endswith(".toml") else BENCHMARKS / f"{name}.toml"
+    if not path.is_file():
+        if name.endswith(".toml"):
+            raise HarnessError(f"{path}: no such benchmark file")
+        raise unknown("benchmark", name, known_benchmarks())
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        _check_protocol(raw)
+        benchmark = msgspec.convert(raw, Benchmark)
+    except (ValueError, UnicodeDecodeError) as error:  # both libraries' errors are ValueErrors
+        raise HarnessError(f"{path}: {error}") from error
+    names = [domain.name for domain in benchmark.domains]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice or not names:
+        raise HarnessError(f"{path}: domains: {f'{twice!r} stands twice' if twice else 'none given'}")
+    return benchmark
+
+
+def _check_protocol(raw: dict[str, Any]) -> None:
+    known = {field.name for field in fields(EpisodeConfig)}
+    for key in raw.get("protocol", {}):
+        if key not in known:
+            raise ValueError(str(unknown("key in [protocol]:", key, known)))

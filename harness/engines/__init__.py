@@ -1,0 +1,1 @@
+"""Where blocks are computed: on this machine, or on several."""

@@ -1,0 +1,114 @@
+"""One block of episodes under one adapter: the unit of work, of storing and of resuming."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import adapters
+import backbones
+from adapters.contract import Adapter
+from harness.errors import HarnessError
+from harness.inputs import DomainData, make_task
+
+if TYPE_CHECKING:
+    import torch
+
+    from backbones.contract import Backbone
+
+BLOCK = 20
+"""Episodes per block. Fixed: blocks decide what is computed together, so they must not depend on the machine."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """Tasks `first` to `first + count - 1` of a domain under one adapter configuration.
+
+    `adapter_hash` seeds the generators of stochastic methods. `backbone`: what to load in the worker, None for
+    adapters that look at features alone.
+    """
+
+    data: DomainData
+    adapter: str
+    hyperparameters: Mapping[str, Any]
+    adapter_hash: str
+    backbone: BackboneChoice | None
+    device: str
+    first: int
+    count: int
+
+
+class BackboneChoice(NamedTuple):
+    """Which backbone, in words that travel between processes; `dtype` is torch's name of it."""
+
+    name: str
+    weights: Path | None = None
+    dtype: str = "float32"
+
+
+class EpisodeResult(NamedTuple):
+    """`accuracy`: fraction of the queries; `wall_s`: seconds of adapting and answering."""
+
+    task: int
+    accuracy: float
+    wall_s: float
+
+
+def evaluate_block(block: Block) -> list[EpisodeResult]:
+    """Run the adapter on every episode of the block, alone on one thread: results do not depend on the workers."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        adapter, backbone = _load(block)
+        return [_evaluate(block, task, adapter, backbone) for task in range(block.first, block.first + block.count)]
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _load(block: Block) -> tuple[Adapter, Backbone | None]:
+    backbone = load_backbone(block.backbone, block.device) if block.backbone else None
+    return adapters.load(block.adapter, backbone=backbone, **block.hyperparameters), backbone
+
+
+@functools.lru_cache(maxsize=1)
+def load_backbone(choice: BackboneChoice, device: str) -> Backbone:
+    """The chosen backbone on a device, loaded once per process."""
+    import torch
+
+    return backbones.load(choice.name, weights=choice.weights, device=device, dtype=getattr(torch, choice.dtype))
+
+
+def _evaluate(block: Block, task: int, adapter: Adapter, backbone: Backbone | None) -> EpisodeResult:
+    import torch
+
+    support, queries, labels = make_task(block.data, task, adapter, backbone, block.device)
+    rng = _generator(block, task)
+    started = time.perf_counter()
+    predictor = adapter.adapt(support, rng=rng)
+    with torch.no_grad():
+        logits = predictor(queries)
+    predictions = logits.argmax(dim=1).cpu()  # copying back also waits for the device
+    wall_s = time.perf_counter() - started
+    where = f"adapter {block.adapter!r}, {block.data.plan.domain}, episode {task}"
+    if logits.shape != (len(labels), support.way):
+        raise HarnessError(f"{where}: logits of shape {tuple(logits.shape)}, expected {(len(labels), support.way)}")
+    if not torch.isfinite(logits).all():
+        raise HarnessError(f"{where}: logits hold NaN or infinity; a smaller learning rate may help")
+    return EpisodeResult(task, float((predictions == labels).double().mean()), wall_s)
+
+
+def _generator(block: Block, task: int) -> torch.Generator:
+    """A generator of the run's seed, the adapter and the episode: never of the worker or of the order."""
+    import torch
+
+    plan = block.data.plan
+    content = f"{plan.seed}/{block.adapter_hash}/{plan.hashes[task]}"
+    seed = int.from_bytes(hashlib.sha256(content.encode()).digest()[:8], "little", signed=True)
+    return torch.Generator(device=block.device).manual_seed(seed)

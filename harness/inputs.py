@@ -1,0 +1,104 @@
+"""What an adapter is given for one episode: a checked Support, and the queries without their labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from adapters.contract import Adapter, Support
+from episodes.dataset import DatasetRecords
+from episodes.decode import resize_normalize
+from episodes.plan import DomainPlan, Episode
+from harness.errors import HarnessError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from backbones.contract import Backbone
+
+PROVIDED = frozenset({"features", "maps", "images", "class_names"})
+BATCH = 64
+
+
+@dataclass(frozen=True)
+class DomainData:
+    """One domain as workers need it: its plan, where its records lie, and the (n, d) features of its distinct images
+    (None when no adapter asks for features), in the sorted order of `plan.images()`."""
+
+    plan: DomainPlan
+    folder: Path
+    cache: Path
+    features: np.ndarray | None
+
+    def open(self) -> DatasetRecords:
+        """The domain's records, for adapters that need more than features."""
+        return DatasetRecords(self.folder, self.cache)
+
+
+class Task(NamedTuple):
+    """One episode, ready: `queries` as the adapter takes them; the labels stay with the harness."""
+
+    support: Support
+    queries: Tensor
+    query_labels: Tensor
+
+
+def check_needs(name: str, adapter: Adapter) -> None:
+    """Refuse an adapter that asks for what this harness cannot give. Raises HarnessError."""
+    for wish in sorted({*adapter.needs, adapter.takes} - PROVIDED):
+        raise HarnessError(f"adapter {name!r} needs {wish!r}; episodes offer {', '.join(sorted(PROVIDED))}")
+
+
+def make_task(data: DomainData, task: int, adapter: Adapter, backbone: Backbone | None, device: str) -> Task:
+    """Build one episode's input. Raises HarnessError when a tensor is not finite."""
+    import torch
+
+    episode = data.plan.episode(task)
+    make = _InputMaker(data, backbone, device)
+    kinds = sorted({"features", "maps", "images"} & adapter.needs)
+    inputs: dict[str, Any] = {kind: make(kind, episode.support_images) for kind in kinds}
+    queries = make(adapter.takes, episode.query_images)
+    for kind, tensor in (*inputs.items(), ("query", queries)):
+        if not torch.isfinite(tensor).all():
+            raise HarnessError(f"{data.plan.domain}, episode {task}: the {kind} tensor holds NaN or infinity")
+    if "class_names" in adapter.needs:
+        inputs["class_names"] = _class_names(data, episode)
+    support = Support(labels=torch.from_numpy(episode.support_labels).to(device), way=episode.way, **inputs)
+    return Task(support, queries, torch.from_numpy(episode.query_labels))
+
+
+@dataclass(frozen=True)
+class _InputMaker:
+    data: DomainData
+    backbone: Backbone | None
+    device: str
+
+    def __call__(self, kind: str, images: np.ndarray) -> Tensor:
+        """Features (n, d), maps (n, d, h, w) or images (n, 3, s, s) of these positions in `plan.images`."""
+        import torch
+
+        if kind == "features":
+            assert self.data.features is not None
+            return torch.from_numpy(self.data.features[images]).to(self.device)
+        pixels = self._pixels(images)
+        if kind == "images":
+            return pixels.to(self.device)
+        assert self.backbone is not None
+        return torch.cat([self.backbone.maps(part) for part in pixels.split(BATCH)])
+
+    def _pixels(self, images: np.ndarray) -> Tensor:
+        import torch
+
+        assert self.backbone is not None
+        size, source, (classes, records) = self.backbone.card.image_size, self.data.open(), self.data.plan.images
+        pairs = zip(classes[images].tolist(), records[images].tolist(), strict=True)
+        return torch.stack([resize_normalize(source.encoded(c, r).decode(), size) for c, r in pairs])
+
+
+def _class_names(data: DomainData, episode: Episode) -> list[str]:
+    names = data.open().spec.class_names
+    first = np.unique(episode.support_labels, return_index=True)[1]
+    return [names[class_id] for class_id in episode.support_classes[first].tolist()]

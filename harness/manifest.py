@@ -1,0 +1,44 @@
+"""What a run was: command, versions, machine, weights; one JSON file per run, beside its results."""
+
+import platform
+import sys
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+import msgspec
+from boltons.fileutils import atomic_save
+
+if TYPE_CHECKING:
+    from harness.cells import Run
+
+_PACKAGES = ("metabench", "torch", "numpy", "scipy", "pandas", "simplejpeg", "pillow")
+
+
+def write_manifest(run: "Run", *, embedded: int, computed: int) -> None:
+    """Write `<out>/manifests/<time>-<plan>.json`. `embedded`: images, `computed`: episodes of this run alone."""
+    now, request = datetime.now(UTC), run.request
+    facts = {
+        "plan": run.plan.hash,
+        "benchmark": request.benchmark.name,
+        "split": request.split,
+        "tasks": request.tasks,
+        "seed": request.seed,
+        "domains": [domain.name for domain in request.domains],
+        "methods": [method.label for method in request.methods],
+        "backbone": run.backbone.card,
+        "backbone_hash": run.backbone_hash,
+        "device": request.device,
+        "workers": request.workers,
+        "images_embedded": embedded,
+        "episodes_computed": computed,
+        "command": sys.argv[1:],
+        "finished": now.isoformat(timespec="seconds"),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {name: version(name) for name in _PACKAGES},
+    }
+    path = request.out / "manifests" / f"{now:%Y%m%dT%H%M%S%f}-{run.plan.hash[:8]}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_save(str(path), text_mode=False) as out:
+        out.write(msgspec.json.format(msgspec.json.encode(facts), indent=2) + b"\n")

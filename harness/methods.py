@@ -1,0 +1,65 @@
+"""From the adapters that a user names to the configuration that each domain gets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import adapters
+from adapters.contract import Adapter
+from backbones.contract import Backbone
+from harness.config import Setting
+from harness.inputs import check_needs
+from results.identity import canonical_hash
+
+
+@dataclass(frozen=True)
+class Method:
+    """An adapter as asked for: `given` are the user's own hyper-parameters; they win over the published ones."""
+
+    name: str
+    given: Mapping[str, str]
+
+    @property
+    def label(self) -> str:
+        """Its name on the leaderboard."""
+        settings = ", ".join(f"{key}={value}" for key, value in sorted(self.given.items()))
+        return f"{self.name}({settings})" if settings else self.name
+
+
+@dataclass(frozen=True)
+class Configured:
+    """A method on one domain: its adapter, all of its hyper-parameters, and their hash."""
+
+    method: Method
+    adapter: Adapter
+    version: str
+    hyperparameters: Mapping[str, Any]
+    adapter_hash: str
+
+    @property
+    def wants_features(self) -> bool:
+        """Whether it reads embeddings."""
+        return "features" in {*self.adapter.needs, self.adapter.takes}
+
+    @property
+    def wants_backbone(self) -> bool:
+        """Whether it works on the network itself or on what only the network can make."""
+        beyond_features = {"images", "maps"} & {*self.adapter.needs, self.adapter.takes}
+        return bool(beyond_features) or hasattr(self.adapter, "backbone")
+
+
+def parse_methods(texts: Sequence[str]) -> list[Method]:
+    """Methods as written on the command line or in a benchmark file; the same one twice counts once."""
+    parsed = [Method(name, given) for text in texts for name, given in adapters.parse_list(text)]
+    return list({method.label: method for method in parsed}.values())
+
+
+def configure(method: Method, domain: str, seen: str, setting: Setting, backbone: Backbone) -> Configured:
+    """Resolve the published rates for a domain; a domain of unknown state gets the rates of unseen ones."""
+    published = adapters.official_hyperparameters(method.name, domain, seen == "seen", setting)
+    adapter = adapters.load(method.name, backbone=backbone, **{**published, **method.given})
+    check_needs(method.name, adapter)
+    facts = adapters.configuration(adapter)
+    return Configured(method, adapter, facts["version"], facts["hyperparameters"], canonical_hash(facts))

@@ -1,0 +1,28 @@
+"""The leaderboard of a plan: printed, and written as CSV."""
+
+from pathlib import Path
+
+from rich.console import Console
+
+from results.store import ResultStore
+
+BASELINE = "ncc"
+
+
+def report(store: ResultStore, plan_hash: str, out: Path, console: Console) -> None:
+    """Print a plan's leaderboard and write `leaderboard.csv` and `timings.csv` under `out`."""
+    from results.export import write_csv, write_timings
+    from results.leaderboard import leaderboard, paired, seen_states
+    from results.render import render
+
+    rows, plan = store.rows(plan_hash), store.plan(plan_hash)
+    seen = seen_states(rows)
+    board = leaderboard(rows, plan, seen)
+    methods = board.methods["method"].tolist()
+    baseline = next((name for name in sorted(methods) if name.split(" ")[0] == BASELINE), None)
+    differences = paired(rows, plan, seen, baseline) if baseline and len(methods) > 1 else None
+    for part in render(board, differences):
+        console.print(part)
+    for write, content, name in ((write_csv, board, "leaderboard.csv"), (write_timings, rows, "timings.csv")):
+        write(content, out / name)
+        console.print(f"wrote {out / name}", style="dim", highlight=False, soft_wrap=True)

@@ -1,0 +1,106 @@
+"""One run, in order: plan, embed what is missing, adapt what is missing, store, report."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+from rich.console import Console
+
+from episodes.plan import blocks
+from episodes.plan_file import save_plan
+from harness.cells import Cell, Run, prepare, record, row_of
+from harness.embed import embed_images, load_features, missing_images, open_store
+from harness.engines.local import run_blocks
+from harness.evaluate import BLOCK, Block
+from harness.inputs import DomainData
+from harness.manifest import write_manifest
+from harness.progress import bar
+from harness.report import report
+from harness.request import Request
+from results.store import ResultStore
+
+
+def run(request: Request, console: Console) -> None:
+    """Run what is missing of the request and print its leaderboard."""
+    started = time.perf_counter()
+    current = prepare(request)
+    plan = current.plan
+    save_plan(plan, request.out / "plans" / f"{plan.hash[:16]}.npz")
+    _say(console, request.benchmark.title)
+    _say(console, f"plan      {plan.hash[:16]}: {len(plan.domains)} domains x {plan.tasks} episodes, seed {plan.seed}")
+    with ResultStore(request.out / "results.sqlite") as store:
+        record(store, current)
+        todo = list(_missing_blocks(store, current))
+        embedded = _embed(current, [cell for cell, _ in todo], console)
+        computed = _adapt(current, todo, store, console)
+        write_manifest(current, embedded=embedded, computed=computed)
+        report(store, plan.hash, request.out, console)
+    _say(console, f"{time.perf_counter() - started:.0f} s in all")
+
+
+def _missing_blocks(store: ResultStore, current: Run) -> Iterator[tuple[Cell, range]]:
+    """The blocks that lack at least one row, domain by domain."""
+    for cell in current.cells:
+        done = store.done(cell.keys)
+        for block in blocks(len(cell.keys), BLOCK):
+            if any(cell.keys[task] not in done for task in block):
+                yield cell, block
+
+
+def _embed(current: Run, cells: list[Cell], console: Console) -> int:
+    """Embed those images of the cells' domains that have no vector yet; returns how many that were."""
+    backbone, store = current.backbone, open_store(current.backbone, current.request.cache)
+    domains = {cell.domain.name: cell.domain for cell in cells if cell.configured.wants_features}.values()
+    missing = [missing_images(domain.records, domain.plan, store) for domain in domains]
+    total = sum(len(images.classes) for images in missing)
+    touched = sum(len(domain.plan.images.classes) for domain in domains)
+    if domains:
+        _say(console, f"images    {touched:,} distinct, {total:,} of them to embed with {backbone.name}")
+    with bar(console, "embed", total) as advance:
+        for domain, images in zip(domains, missing, strict=True):
+            embed_images(domain.records, images, backbone, store, advance)
+    return total
+
+
+def _adapt(current: Run, todo: list[tuple[Cell, range]], store: ResultStore, console: Console) -> int:
+    """Compute the missing blocks and store each as it comes; returns the number of episodes computed."""
+    total = sum(len(block) for _, block in todo)
+    request = current.request
+    names = ", ".join(method.label for method in request.methods)
+    state = f"{total:,} to run, {request.workers} at a time" if total else "all done already"
+    _say(console, f"episodes  {names}: {state}")
+    cells = {(cell.domain.name, cell.configured.adapter_hash): cell for cell in current.cells}
+    with bar(console, "adapt", total) as advance:
+        for block, results in run_blocks(_jobs(current, todo), request.workers if todo else 1):
+            cell = cells[block.data.plan.domain, block.adapter_hash]
+            store.add([row_of(current, cell, result) for result in results])
+            advance(len(results))
+    return total
+
+
+def _jobs(current: Run, todo: list[tuple[Cell, range]]) -> Iterator[Block]:
+    """The blocks as work for the engine; a domain's features are loaded when its turn comes."""
+    request, features = current.request, None
+    store = open_store(current.backbone, request.cache)
+    data: DomainData | None = None
+    for cell, tasks in todo:
+        domain, configured = cell.domain, cell.configured
+        if data is None or data.plan is not domain.plan:
+            wanted = any(other.configured.wants_features for other, _ in todo if other.domain is domain)
+            features = load_features(domain.records, domain.plan, store) if wanted else None
+            data = DomainData(domain.plan, domain.records.folder, request.cache, features)
+        yield Block(
+            data=data,
+            adapter=configured.method.name,
+            hyperparameters=configured.hyperparameters,
+            adapter_hash=configured.adapter_hash,
+            backbone=request.backbone if configured.wants_backbone else None,
+            device=request.device,
+            first=tasks.start,
+            count=len(tasks),
+        )
+
+
+def _say(console: Console, line: str) -> None:
+    console.print(line, highlight=False, style="dim" if line[:1].islower() or line[:1].isdigit() else "bold")

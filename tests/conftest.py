@@ -1,0 +1,70 @@
+"""Small data sets for all rooms' tests, and where the vectors lie."""
+
+import io
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from episodes.writing import write_dataset
+
+sys.path.insert(0, str(Path(__file__).parent))  # `official`: how the published vectors are replayed
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+@pytest.fixture(scope="session")
+def golden():
+    """The folder of vectors that are shipped with the tests."""
+    return GOLDEN
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory, monkeypatch):
+    """No test reads or fills the user's cache."""
+    monkeypatch.setenv("METABENCH_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+def png(pixels):
+    """(H, W) or (H, W, 3) uint8 as PNG bytes."""
+    out = io.BytesIO()
+    Image.fromarray(np.asarray(pixels, np.uint8)).save(out, "PNG")
+    return out.getvalue()
+
+
+def images_of(class_id, count, side=16):
+    """`count` distinct PNGs around a colour of their class."""
+    rng = np.random.RandomState(class_id)
+    colour = rng.randint(0, 200, size=3)
+    return [png(np.clip(colour + rng.randint(0, 56, size=(side, side, 3)), 0, 255)) for _ in range(count)]
+
+
+@pytest.fixture(scope="session")
+def flat_spec():
+    """Make the JSON object of a flat spec: classes per split and images per class."""
+
+    def make(name, per_split, counts):
+        return {
+            "name": name,
+            "classes_per_split": dict(zip(("TRAIN", "VALID", "TEST"), per_split, strict=True)),
+            "images_per_class": {str(i): n for i, n in enumerate(counts)},
+            "class_names": {str(i): f"class {i}" for i in range(len(counts))},
+            "path": f"/path/to/records/{name}",
+            "file_pattern": "{}.tfrecords",
+            "__class__": "DatasetSpecification",
+        }
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def tiny_records(tmp_path_factory, flat_spec):
+    """A folder with two data sets, `reds` and `blues`: 7 test classes each, 12 to 18 images a class."""
+    root = tmp_path_factory.mktemp("records")
+    for offset, name in enumerate(("reds", "blues")):
+        counts = [12 + (i + offset) % 7 for i in range(7)]
+        classes = [images_of(100 * offset + i, n) for i, n in enumerate(counts)]
+        write_dataset(root / name, flat_spec(name, (0, 0, 7), counts), classes)
+    return root

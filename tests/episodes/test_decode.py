@@ -1,0 +1,101 @@
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from episodes.decode import decode_image, resize_normalize
+from episodes.errors import BadImage
+
+
+def encoded(pixels, kind="PNG", mode="RGB"):
+    out = io.BytesIO()
+    Image.fromarray(pixels).convert(mode).save(out, kind)
+    return out.getvalue()
+
+
+@pytest.fixture
+def pixels():
+    return np.random.RandomState(0).randint(0, 256, size=(20, 30, 3)).astype(np.uint8)
+
+
+def test_jpegs_decode_and_resize_as_tensorflow_does(golden):
+    with np.load(golden / "episodes/decode_84.npz") as vectors:
+        for i in range(2):
+            image = decode_image(vectors[f"jpeg_{i:02d}"].tobytes())
+            np.testing.assert_array_equal(image, vectors[f"pixels_{i:02d}"])
+            network_input = resize_normalize(image, 84).permute(1, 2, 0).numpy()
+            np.testing.assert_allclose(network_input, vectors["out84"][i], atol=1e-6, rtol=0)
+
+
+def test_pngs_decode_exactly(pixels):
+    np.testing.assert_array_equal(decode_image(encoded(pixels)), pixels)
+
+
+def test_transparency_is_dropped_not_blended():
+    image = np.full((4, 4, 4), (200, 100, 50, 0), np.uint8)
+    assert decode_image(encoded(image, mode="RGBA"))[0, 0].tolist() == [200, 100, 50]
+
+
+@pytest.mark.parametrize(
+    ("kind", "mode"), [("PNG", "L"), ("PNG", "P"), ("JPEG", "L"), ("JPEG", "CMYK"), ("BMP", "RGB")]
+)
+def test_every_mode_becomes_three_channels(pixels, kind, mode):
+    image = decode_image(encoded(pixels, kind, mode))
+    assert image.shape == (20, 30, 3)
+    assert image.dtype == np.uint8
+
+
+def test_a_harmless_jpeg_warning_does_not_refuse_the_image(pixels):
+    data = encoded(pixels, "JPEG")
+    np.testing.assert_array_equal(decode_image(data[:-2] + b"\0" * 9 + data[-2:]), decode_image(data))
+
+
+def _forged_png():
+    header = struct.pack(">IIBBBBB", 65000, 65000, 8, 2, 0, 0, 0)
+    chunk = b"IHDR" + header
+    head = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    return head + struct.pack(">I", 0) + b"IDAT" + struct.pack(">I", zlib.crc32(b"IDAT"))
+
+
+def _forged_jpeg():
+    data = bytearray(encoded(np.zeros((8, 8, 3), np.uint8), "JPEG"))
+    at = data.index(b"\xff\xc0")
+    data[at + 5 : at + 9] = struct.pack(">HH", 65000, 65000)
+    return bytes(data)
+
+
+@pytest.mark.parametrize("data", [b"", b"hello", b"\xff\xd8", b"\xff\xd8\xff\xe0" + b"\0" * 50, b"\x89PNG\r\n\x1a\n"])
+def test_what_is_no_image_is_refused(data):
+    with pytest.raises(BadImage):
+        decode_image(data)
+
+
+@pytest.mark.parametrize("forge", [_forged_png, _forged_jpeg])
+def test_an_absurd_size_is_refused_before_it_is_allocated(forge):
+    with pytest.raises(BadImage, match="65000 x 65000 pixels"):
+        decode_image(forge())
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_a_truncated_image_is_refused(pixels, kind):
+    data = encoded(pixels, kind)
+    for length in range(0, len(data) - 20, 37):
+        with pytest.raises(BadImage):
+            decode_image(data[:length])
+
+
+@settings(max_examples=30, deadline=None)
+@given(height=st.integers(1, 40), width=st.integers(1, 40), size=st.sampled_from([1, 2, 16, 84]))
+def test_the_corners_of_a_resized_image_are_the_corners_of_the_image(height, width, size):
+    image = np.random.RandomState(height * 41 + width).randint(0, 256, size=(height, width, 3)).astype(np.uint8)
+    out = resize_normalize(image, size)
+    assert out.shape == (3, size, size)
+    assert out.abs().max() <= 1
+    np.testing.assert_allclose(out[:, 0, 0].numpy(), 2 * (image[0, 0] / 255 - 0.5), atol=1e-5)
+    if size > 1:
+        np.testing.assert_allclose(out[:, -1, -1].numpy(), 2 * (image[-1, -1] / 255 - 0.5), atol=1e-5)
