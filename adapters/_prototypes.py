@@ -7,12 +7,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from adapters.contract import Support
+
 NORM_FLOOR = 1e-30
 """Norms below this count as this, so that a zero vector scores 0 against everything (F.cosine_similarity's eps)."""
 
 
-def working_precision(features: Tensor) -> Tensor:
-    """The features in the precision to compute in: float64 stays, anything else becomes float32."""
+def support_features(support: Support) -> Tensor:
+    """The support features (n, d) in the precision to compute in: float64 stays, anything else becomes float32."""
+    features = support.features
+    assert features is not None, "the harness fills what the adapter names in `needs`"
     return features.to(torch.float64 if features.dtype == torch.float64 else torch.float32)
 
 

@@ -1,16 +1,14 @@
 """Small data sets for all rooms' tests, and where the vectors lie."""
 
-import io
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from episodes.writing import write_dataset
 
-sys.path.insert(0, str(Path(__file__).parent))  # `official`: how the published vectors are replayed
+sys.path.insert(0, str(Path(__file__).parent))  # helpers that several test modules import
+from tiny_images import images_of
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -25,20 +23,6 @@ def golden():
 def own_cache(tmp_path_factory, monkeypatch):
     """No test reads or fills the user's cache."""
     monkeypatch.setenv("METABENCH_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
-
-
-def png(pixels):
-    """(H, W) or (H, W, 3) uint8 as PNG bytes."""
-    out = io.BytesIO()
-    Image.fromarray(np.asarray(pixels, np.uint8)).save(out, "PNG")
-    return out.getvalue()
-
-
-def images_of(class_id, count, side=16):
-    """`count` distinct PNGs around a colour of their class."""
-    rng = np.random.RandomState(class_id)
-    colour = rng.randint(0, 200, size=3)
-    return [png(np.clip(colour + rng.randint(0, 56, size=(side, side, 3)), 0, 255)) for _ in range(count)]
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ differences between those numbers and ours. File names carry the episode and, fo
 """
 
 import re
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,7 +31,7 @@ def largest_difference(ours, published):
 
 def url_differences(path, dtype=torch.float64):
     support, queries = episode_of(path, dtype)
-    losses = []
+    losses: list[torch.Tensor] = []
     with np.load(path) as published:
         lr, steps = float(published["lr"]), int(published["iters"])
         weight = url.align(support.features, support.labels, support.way, lr=lr, steps=steps, losses=losses)
@@ -45,11 +46,11 @@ def url_differences(path, dtype=torch.float64):
 
 def copa_differences(path, dtype=torch.float64):
     support, queries = episode_of(path, dtype)
-    lr, weight_decay = (float(value) for value in re.search(r"_lr([\d.e-]+)_wd([\d.]+)_", path.name).groups())
-    losses = []
+    [(lr, weight_decay)] = re.findall(r"_lr([\d.e-]+)_wd([\d.]+)_", path.name)
+    losses: list[torch.Tensor] = []
     with np.load(path) as published:
-        settings = {"lr": lr, "weight_decay": weight_decay, "tau": float(published["tau"])}
-        settings["steps"] = int(published["iters"])
+        settings: dict[str, Any] = {"lr": float(lr), "weight_decay": float(weight_decay)}
+        settings |= {"tau": float(published["tau"]), "steps": int(published["iters"])}
         heads = copa.align(support.features, support.labels, support.way, **settings, losses=losses)
         logits = adapters.load("copa", **settings).adapt(support)(queries)
         assert torch.equal(logits.argmax(1), torch.from_numpy(published["query_logits"]).argmax(1))
@@ -67,7 +68,7 @@ def ncc_differences(path, dtype=torch.float64):
     differences = {}
     with np.load(path) as published:
         for distance, key in (("cosine", "ncc_cos_logits"), ("l2", "ncc_l2_logits")):
-            predictor = adapters.load("ncc", distance=distance).adapt(support)
+            predictor: Any = adapters.load("ncc", distance=distance).adapt(support)
             largest = np.abs(published[key]).max()
             differences[key] = largest_difference(predictor(queries), published[key]) / largest
             differences["prototypes"] = largest_difference(predictor.prototypes, published["prototypes"])

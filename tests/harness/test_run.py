@@ -1,0 +1,215 @@
+import csv
+import json
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+
+import pytest
+from tiny_images import images_of
+
+from episodes.dataset import DatasetRecords
+from episodes.tfrecord import write_records
+
+
+def rows(workspace, columns="domain, task, adapter, accuracy"):
+    with sqlite3.connect(workspace / "runs/results.sqlite") as database:
+        return sorted(database.execute(f"SELECT {columns} FROM rows"))
+
+
+def board(workspace):
+    with (workspace / "runs/leaderboard.csv").open() as file:
+        return {row["method"]: row for row in csv.DictReader(file)}
+
+
+def last_manifest(workspace):
+    return json.loads(max((workspace / "runs/manifests").iterdir()).read_text())
+
+
+def test_a_run_stores_a_row_per_episode_and_writes_the_leaderboard(run_tiny, workspace):
+    done = run_tiny("--adapters", "ncc,url")
+    assert done.status == 0, done.err
+    assert len(rows(workspace)) == 2 * 2 * 6
+    table = board(workspace)
+    assert set(table) == {"ncc", "url"}
+    mean = sum(row[3] for row in rows(workspace) if row[:3:2] == ("reds", "ncc")) / 6
+    assert float(table["ncc"]["reds"]) == pytest.approx(100 * mean, abs=1e-4)
+    assert (workspace / "runs/timings.csv").is_file()
+    assert "reds" in done.out
+    assert "\r" not in done.out  # no progress bar where there is no terminal
+
+
+def test_the_same_command_again_computes_nothing_and_writes_the_same_bytes(run_tiny, workspace):
+    run_tiny()
+    first = (workspace / "runs/leaderboard.csv").read_bytes()
+    run_tiny()
+    assert (last_manifest(workspace)["episodes_computed"], last_manifest(workspace)["images_embedded"]) == (0, 0)
+    assert (workspace / "runs/leaderboard.csv").read_bytes() == first
+
+
+def test_a_further_adapter_decodes_and_embeds_nothing_again(run_tiny, workspace):
+    run_tiny()
+    assert last_manifest(workspace)["images_embedded"] > 0
+    run_tiny("--adapters", "url")
+    assert last_manifest(workspace)["images_embedded"] == 0
+    assert last_manifest(workspace)["episodes_computed"] == 12
+    assert set(board(workspace)) == {"ncc", "url"}
+
+
+def test_a_longer_plan_reuses_the_rows_of_a_shorter_one(run_tiny, workspace):
+    run_tiny("--tasks", 20)
+    run_tiny("--tasks", 45)
+    assert last_manifest(workspace)["episodes_computed"] == 2 * 25
+    assert {row["episodes"] for row in board(workspace).values()} == {"45"}
+    assert {row["reds_n"] for row in board(workspace).values()} == {"45"}
+
+
+def test_workers_change_no_bit(run_tiny, workspace):
+    options = ("--adapters", "ncc,url,copa", "--tasks", 25)
+    run_tiny(*options)
+    alone = rows(workspace)
+    shutil.rmtree(workspace / "runs")
+    assert run_tiny(*options, "--workers", 2).status == 0
+    assert rows(workspace) == alone
+
+
+def test_some_domains_can_be_left_out_and_keep_their_episodes(run_tiny, workspace):
+    run_tiny()
+    both = rows(workspace)
+    shutil.rmtree(workspace / "runs")
+    run_tiny("--datasets", "blues")
+    assert rows(workspace) == [row for row in both if row[0] == "blues"]
+
+
+def test_methods_are_told_apart_by_what_was_asked_for(run_tiny, workspace):
+    run_tiny("--adapters", "url url(lr=0.5)")
+    assert set(board(workspace)) == {"url", "url(lr=0.5)"}
+    run_tiny("--adapters", "url", "--backbone", "resnet18-pocket-random")
+    assert set(board(workspace)) == {
+        "url @ raw-pixels",
+        "url(lr=0.5) @ raw-pixels",
+        "url @ resnet18-pocket-random",
+    }
+
+
+def test_the_same_images_under_another_path_are_the_same_results(run_tiny, metabench, workspace):
+    run_tiny()
+    shutil.copytree(workspace / "records", workspace / "elsewhere")
+    metabench("run", "tiny.toml", "--records", "elsewhere")
+    assert last_manifest(workspace)["episodes_computed"] == 0
+
+
+def test_other_images_of_the_same_counts_are_other_results(run_tiny, metabench, workspace):
+    run_tiny()
+    shutil.copytree(workspace / "records", workspace / "elsewhere")
+    reds = workspace / "elsewhere/reds"
+    counts = DatasetRecords(reds).spec.images_per_class.tolist()
+    for class_id, count in enumerate(counts):
+        write_records(reds / f"{class_id}.tfrecords", [(image, class_id) for image in images_of(500 + class_id, count)])
+    assert metabench("run", "tiny.toml", "--records", "elsewhere").status == 0
+    assert last_manifest(workspace)["episodes_computed"] == 6
+
+
+def _start(workspace, environment, *arguments):
+    command = [sys.executable, "-m", "metabench", "run", "tiny.toml", "--records", "records", *arguments]
+    return subprocess.Popen(
+        command, cwd=workspace, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def _wait_for_rows(workspace):
+    for _ in range(600):
+        time.sleep(0.05)
+        try:
+            if found := rows(workspace):
+                return len(found)
+        except sqlite3.OperationalError:
+            continue  # the store is not there yet
+    raise AssertionError("no row was stored in 30 s")
+
+
+@pytest.mark.parametrize(
+    ("signal_number", "workers"), [(signal.SIGKILL, "1"), (signal.SIGINT, "1"), (signal.SIGINT, "2")]
+)
+def test_a_stopped_run_goes_on_where_it_was(run_tiny, workspace, environment, signal_number, workers):
+    options = ("--adapters", "url(steps=400)", "--tasks", "100")
+    process = _start(workspace, environment, *options, "--workers", workers)
+    _wait_for_rows(workspace)
+    process.send_signal(signal_number)
+    _, err = process.communicate(timeout=60)
+    stored = len(rows(workspace))
+    assert 0 < stored < 200
+    if signal_number == signal.SIGINT:
+        assert process.returncode == 130
+        assert err.strip().splitlines()[-1].startswith("stopped; finished blocks are stored")
+    assert run_tiny(*options).status == 0
+    assert last_manifest(workspace)["episodes_computed"] == 200 - stored
+    assert len(rows(workspace)) == 200
+
+
+def test_two_runs_at_once_share_a_store(workspace, environment):
+    processes = [_start(workspace, environment, "--adapters", name, "--workers", "1") for name in ("ncc", "url")]
+    assert [process.wait(timeout=120) for process in processes] == [0, 0]
+    assert len(rows(workspace)) == 24
+
+
+def test_a_plug_in_file_from_the_users_folder_runs(run_tiny, workspace):
+    (workspace / "first_image.py").write_text(PLUG_IN)
+    done = run_tiny("--adapters", "ncc,first_image.py", "--workers", 2)
+    assert done.status == 0, done.err
+    assert len(rows(workspace)) == 24
+
+
+def test_adapters_may_ask_for_images_maps_and_class_names(run_tiny, workspace):
+    (workspace / "curious.py").write_text(CURIOUS)
+    done = run_tiny("--adapters", "curious.py", "--tasks", 2)
+    assert done.status == 0, done.err
+    assert len(rows(workspace)) == 4
+    assert min(row[3] for row in rows(workspace)) > 0.5  # the tiny classes differ by their colour
+
+
+PLUG_IN = '''
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FirstImage:
+    """Each class is its first support image."""
+
+    needs: ClassVar = frozenset({"features"})
+    takes: ClassVar = "features"
+    scale: float = 1.0
+
+    def adapt(self, support, *, rng=None):
+        first = torch.stack([support.features[support.labels == c][0] for c in range(support.way)])
+        return lambda queries: -self.scale * torch.cdist(queries, first)
+'''
+
+CURIOUS = '''
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Curious:
+    """Checks what it is given, then compares mean colours."""
+
+    needs: ClassVar = frozenset({"images", "maps", "features", "class_names"})
+    takes: ClassVar = "images"
+
+    def adapt(self, support, *, rng=None):
+        n = len(support.labels)
+        assert support.images.shape == (n, 3, 84, 84)
+        assert support.maps.shape[0] == n and support.maps.ndim == 4
+        assert support.features.shape[0] == n
+        assert len(support.class_names) == support.way and support.class_names[0].startswith("class ")
+        colours = support.images.mean(dim=(2, 3))
+        means = colours.new_zeros(support.way, 3).index_add_(0, support.labels, colours)
+        means /= support.labels.bincount()[:, None]
+        return lambda images: -(images.mean(dim=(2, 3))[:, None] - means).square().sum(dim=2)
+'''
