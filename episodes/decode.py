@@ -51,7 +51,7 @@ def _decode_with_pillow(data: bytes) -> np.ndarray:
     try:
         with Image.open(io.BytesIO(data), formats=_PILLOW_FORMATS) as image:
             _check_size(*image.size)
-            return np.asarray(image.convert("RGB"))
+            return np.array(image.convert("RGB"))
     except UnidentifiedImageError as error:
         raise BadImage(f"neither JPEG, {', '.join(_PILLOW_FORMATS[:-1])} nor {_PILLOW_FORMATS[-1]}") from error
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:

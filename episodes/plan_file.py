@@ -1,5 +1,6 @@
 """Plans on disk: one `.npz` without pickle, whose hash is checked when it is read."""
 
+import io
 import json
 import zipfile
 from dataclasses import asdict
@@ -7,11 +8,11 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
-from boltons.fileutils import atomic_save
 
 from episodes.errors import BadPlan
 from episodes.plan import DomainPlan, Plan
 from episodes.sampling import EpisodeConfig
+from results.files import write_whole
 
 _ARRAYS = ("ways", "num_query", "class_ids", "num_support", "records")
 
@@ -26,9 +27,9 @@ def save_plan(plan: Plan, path: Path) -> None:
         ],
     }
     arrays = {f"{i}.{name}": getattr(d, name) for i, d in enumerate(plan.domains) for name in _ARRAYS}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_save(str(path), text_mode=False, overwrite=True) as out:
-        np.savez_compressed(out, header=np.frombuffer(json.dumps(header).encode(), np.uint8), **arrays)
+    content = io.BytesIO()
+    np.savez_compressed(content, header=np.frombuffer(json.dumps(header).encode(), np.uint8), **arrays)
+    write_whole(path, content.getvalue())
 
 
 def load_plan(path: Path) -> Plan:

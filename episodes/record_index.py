@@ -1,6 +1,7 @@
 """Where each record of a TFRecord file lies: scanned once, kept in the cache, thrown away when the file changes."""
 
 import hashlib
+import io
 import struct
 import zipfile
 from dataclasses import dataclass
@@ -10,9 +11,9 @@ from pathlib import Path
 
 import google_crc32c
 import numpy as np
-from boltons.fileutils import atomic_save
 
 from episodes.errors import CorruptRecord
+from results.files import write_whole
 
 HEADER_BYTES = 12
 FOOTER_BYTES = 4
@@ -80,9 +81,9 @@ def load_or_scan(path: Path, data: bytes | mmap, cache: Path | None) -> RecordIn
     if cached is not None:
         return cached
     index = scan(path, data)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_save(str(file), text_mode=False, overwrite=True) as out:
-        np.savez(out, stamp=stamp, starts=index.starts, lengths=index.lengths, crcs=index.crcs)
+    content = io.BytesIO()
+    np.savez(content, stamp=stamp, starts=index.starts, lengths=index.lengths, crcs=index.crcs)
+    write_whole(file, content.getvalue())
     return index
 
 

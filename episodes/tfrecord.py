@@ -82,15 +82,29 @@ def parse_example(payload: bytes) -> tuple[bytes, int]:
 
 
 def write_records(path: Path, examples: Iterable[tuple[bytes, int]]) -> None:
-    """Write (encoded image, label) pairs as one TFRecord file; not atomic by itself (see `episodes.writing`)."""
+    """Write (encoded image, label) pairs as one TFRecord file; the same pairs give the same bytes.
+
+    Not atomic by itself: see `episodes.writing`.
+    """
     from tfrecord.writer import TFRecordWriter
 
-    writer = TFRecordWriter(str(path))
-    try:
+    with path.open("wb") as file:
         for image, label in examples:
-            writer.write({"image": (image, "byte"), "label": (label, "int")})
-    finally:
-        writer.close()
+            payload = _serialize(image, label)
+            length = struct.pack("<Q", len(payload))
+            for part in (length, TFRecordWriter.masked_crc(length), payload, TFRecordWriter.masked_crc(payload)):
+                file.write(part)
+
+
+def _serialize(image: bytes, label: int) -> bytes:
+    """The Example of an image; `tfrecord` itself leaves the order of the two features to chance."""
+    from tfrecord.example_pb2 import BytesList, Example, Feature, Features, Int64List
+
+    feature = {
+        "image": Feature(bytes_list=BytesList(value=[image])),
+        "label": Feature(int64_list=Int64List(value=[label])),
+    }
+    return Example(features=Features(feature=feature)).SerializeToString(deterministic=True)
 
 
 @functools.cache

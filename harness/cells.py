@@ -17,8 +17,9 @@ from harness.domains import OpenDomain, open_domains
 from harness.evaluate import EpisodeResult, load_backbone
 from harness.methods import Configured, configure
 from harness.request import Request
+from results.entries import Entry
 from results.identity import Row, canonical_hash, row_key
-from results.store import Entry, ResultStore
+from results.store import ResultStore
 
 FLAGS: dict[str, Any] = {}
 """Options that change embeddings beyond the backbone's own identity; there are none yet."""
@@ -120,7 +121,7 @@ def row_of(run: Run, cell: Cell, result: EpisodeResult) -> Row:
         spec_hash=domain.plan.spec_digest,
         plan_hash=run.plan.hash,
         seed=run.plan.seed,
-        adapter=configured.method.name,
+        adapter=configured.name,
         adapter_version=configured.version,
         hyperparameters=json.dumps(configured.hyperparameters, sort_keys=True),
         adapter_hash=configured.adapter_hash,

@@ -108,9 +108,7 @@ def list_everything() -> None:
 @app.command()
 def leaderboard(
     out: Out = Path("runs"),
-    plan: Annotated[
-        str | None, typer.Option(help="Hash of a plan or its beginning (default: the last run's).")
-    ] = None,
+    plan: Annotated[str | None, typer.Option(help="Hash of a plan or its beginning (default: the last run's).")] = None,
     plans: Annotated[bool, typer.Option("--plans", help="List the plans that have results.")] = False,
 ) -> None:
     """Print the leaderboard of a plan from stored rows, and write it as CSV."""

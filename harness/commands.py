@@ -143,9 +143,9 @@ def show_leaderboard(console: Console, out: Path, plan: str | None, *, list_plan
         if plans.empty:
             raise HarnessError(f"{out}: no plan has been run yet; `metabench run` makes one")
         if list_plans:
-            for row in plans.itertuples():
-                facts = f"{row.benchmark} {row.split}, {row.tasks} episodes a domain, seed {row.seed}, {row.last_used}"
-                console.print(f"{row.plan_hash[:16]}  {facts}", highlight=False)
+            for row in plans.to_dict("records"):
+                facts = f"{row['benchmark']} {row['split']}, {row['tasks']} episodes a domain, seed {row['seed']}"
+                console.print(f"{row['plan_hash'][:16]}  {facts}, last used {row['last_used']}", highlight=False)
             return
         matching = [name for name in plans["plan_hash"] if name.startswith(plan or "")]
         if not matching:

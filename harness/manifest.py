@@ -7,7 +7,8 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 import msgspec
-from boltons.fileutils import atomic_save
+
+from results.files import write_whole
 
 if TYPE_CHECKING:
     from harness.cells import Run
@@ -39,6 +40,4 @@ def write_manifest(run: "Run", *, embedded: int, computed: int) -> None:
         "packages": {name: version(name) for name in _PACKAGES},
     }
     path = request.out / "manifests" / f"{now:%Y%m%dT%H%M%S%f}-{run.plan.hash[:8]}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_save(str(path), text_mode=False) as out:
-        out.write(msgspec.json.format(msgspec.json.encode(facts), indent=2) + b"\n")
+    write_whole(path, msgspec.json.format(msgspec.json.encode(facts), indent=2) + b"\n")

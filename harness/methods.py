@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import adapters
@@ -24,8 +25,9 @@ class Method:
     @property
     def label(self) -> str:
         """Its name on the leaderboard."""
+        name = Path(self.name).stem.replace("_", "-") if self.name.endswith(".py") else self.name
         settings = ", ".join(f"{key}={value}" for key, value in sorted(self.given.items()))
-        return f"{self.name}({settings})" if settings else self.name
+        return f"{name}({settings})" if settings else name
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,7 @@ class Configured:
 
     method: Method
     adapter: Adapter
+    name: str
     version: str
     hyperparameters: Mapping[str, Any]
     adapter_hash: str
@@ -62,4 +65,4 @@ def configure(method: Method, domain: str, seen: str, setting: Setting, backbone
     adapter = adapters.load(method.name, backbone=backbone, **{**published, **method.given})
     check_needs(method.name, adapter)
     facts = adapters.configuration(adapter)
-    return Configured(method, adapter, facts["version"], facts["hyperparameters"], canonical_hash(facts))
+    return Configured(method, adapter, facts["name"], facts["version"], facts["hyperparameters"], canonical_hash(facts))

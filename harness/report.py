@@ -11,11 +11,12 @@ BASELINE = "ncc"
 
 def report(store: ResultStore, plan_hash: str, out: Path, console: Console) -> None:
     """Print a plan's leaderboard and write `leaderboard.csv` and `timings.csv` under `out`."""
+    from results.entries import name_methods
     from results.export import write_csv, write_timings
-    from results.leaderboard import leaderboard, paired, seen_states
+    from results.leaderboard import COLUMNS, leaderboard, paired, seen_states
     from results.render import render
 
-    rows, plan = store.rows(plan_hash), store.plan(plan_hash)
+    rows, plan = name_methods(store.rows(plan_hash, COLUMNS), store.entries(plan_hash)), store.plan(plan_hash)
     seen = seen_states(rows)
     board = leaderboard(rows, plan, seen)
     methods = board.methods["method"].tolist()
@@ -23,6 +24,6 @@ def report(store: ResultStore, plan_hash: str, out: Path, console: Console) -> N
     differences = paired(rows, plan, seen, baseline) if baseline and len(methods) > 1 else None
     for part in render(board, differences):
         console.print(part)
-    for write, content, name in ((write_csv, board, "leaderboard.csv"), (write_timings, rows, "timings.csv")):
-        write(content, out / name)
-        console.print(f"wrote {out / name}", style="dim", highlight=False, soft_wrap=True)
+    write_csv(board, out / "leaderboard.csv")
+    write_timings(rows, out / "timings.csv")
+    console.print(f"wrote {out / 'leaderboard.csv'} and timings.csv", style="dim", highlight=False, soft_wrap=True)

@@ -1,1 +1,1 @@
-"""Metabench results."""
+"""Metabench results: rows, statistics, ranks and the leaderboard."""

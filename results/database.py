@@ -36,8 +36,8 @@ def explain(path: Path, error: Exception) -> str:
     code = getattr(error, "sqlite_errorcode", None)
     primary = code & 0xFF if code is not None else None  # the higher bits only refine the code
     advice = {
-        sqlite3.SQLITE_FULL: "free some space and run the same command again; rows stored before are safe",
-        sqlite3.SQLITE_IOERR: "check the disk and its free space and run the same command again; rows stored before are safe",
+        sqlite3.SQLITE_FULL: "free some space, then run the same command again; rows stored are safe",
+        sqlite3.SQLITE_IOERR: "check the disk and its space, then run the same command again; rows stored are safe",
         sqlite3.SQLITE_BUSY: f"another process kept it locked for {BUSY_S:.0f} s; end that one or wait, then run again",
         sqlite3.SQLITE_NOTADB: "it is not a result store; move it away or choose another --out",
         sqlite3.SQLITE_CORRUPT: "the file is damaged; move it away and run again, or restore a copy",
@@ -50,10 +50,10 @@ def explain(path: Path, error: Exception) -> str:
 
 def _is_store(connection: sqlite3.Connection, path: Path) -> bool:
     """False for an empty file; other programs' files and other versions are refused."""
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
-    owner = connection.execute("PRAGMA application_id").fetchone()[0]
     if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0:
         return False
+    owner = connection.execute("PRAGMA application_id").fetchone()[0]
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
     if owner != schema.APPLICATION_ID:
         raise StoreError(f"{path}: an SQLite file of another program; move it away or choose another --out")
     if version != schema.VERSION:
@@ -75,7 +75,7 @@ def _create_tables(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def _make_durable(connection: sqlite3.Connection, journal: str) -> None:
-    """Committed means on disk. SQLite keeps its old journal where it cannot have a write-ahead log; that is safe too."""
+    """Committed means on disk. Where SQLite cannot have a write-ahead log it keeps its old journal, equally safe."""
     connection.execute("PRAGMA synchronous = FULL")
     deadline = time.monotonic() + BUSY_S
     while connection.execute("PRAGMA journal_mode").fetchone()[0] != journal:

@@ -15,3 +15,7 @@ class StatisticsError(ResultsError):
 
 class LeaderboardError(ResultsError):
     """Rows that do not make a leaderboard of their plan."""
+
+
+class WriteError(ResultsError):
+    """A file cannot be written: the disk is full, or the folder is not ours to write to."""

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 NETWORK_TYPES = frozenset(
-    "nfs nfs4 cifs smb3 smbfs 9p afs ceph lustre gpfs beegfs glusterfs fuse.glusterfs fuse.sshfs fuse.ceph panfs wekafs".split()
+    {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "lustre", "gpfs", "beegfs", "glusterfs", "panfs"}
+    | {"wekafs", "fuse.glusterfs", "fuse.sshfs", "fuse.ceph"}
 )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 
 def canonical_hash(value: Any) -> str:
-    """sha256 (64 hex digits) of the value's compact JSON with sorted keys; NaN and infinities are refused (ValueError)."""
+    """sha256 (64 hex digits) of the value's compact JSON with sorted keys; ValueError for NaN and infinities."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
 

@@ -14,9 +14,9 @@ def average_ranks(cells: pd.DataFrame) -> pd.DataFrame:
     """Rank of every method on every data set: cells(dataset, method, accuracy, ci95) -> (dataset, method, rank).
 
     accuracy and ci95 (half width of the 95% interval) share one unit. Within a data set the best remaining mean is
-    taken, every remaining method whose mean is within sqrt(ci_best^2 + ci^2) of it is tied with it, all tied methods get
-    the average of the places they fill, and the rest goes on below them. Ties are with the best only, so they
-    are not transitive. Sorted by data set and method; the average over data sets is the caller's groupby.
+    taken; every remaining method within sqrt(ci_best^2 + ci^2) of it is tied with it; all tied methods get the
+    average of the places they fill, and the rest goes on below them. Ties are with the best only, so they are not
+    transitive. Sorted by data set and method; the average over data sets is the caller's groupby.
     Source: leaderboard of github.com/google-research/meta-dataset.
     """
     _check(cells)
@@ -47,15 +47,14 @@ def _check(cells: pd.DataFrame) -> None:
     missing = [column for column in COLUMNS if column not in cells.columns]
     if missing:
         raise StatisticsError(f"ranks need the columns {', '.join(COLUMNS)}; missing: {', '.join(missing)}")
-    usable = np.isfinite(cells["accuracy"].to_numpy(float)) & (cells["ci95"].to_numpy(float) >= 0)
-    usable &= np.isfinite(cells["ci95"].to_numpy(float)) & cells[["dataset", "method"]].notna().all(axis=1).to_numpy()
-    for problem, rows in (("no finite accuracy and interval", ~usable), ("two values", _duplicated(cells))):
+    accuracy, ci95 = cells["accuracy"].to_numpy(float), cells["ci95"].to_numpy(float)
+    problems = {
+        "no name": cells[["dataset", "method"]].isna().any(axis=1).to_numpy(),
+        "no finite accuracy": ~np.isfinite(accuracy),
+        "no interval": ~(np.isfinite(ci95) & (ci95 >= 0)),
+        "two rows": cells.duplicated(["dataset", "method"]).to_numpy(),
+    }
+    for problem, rows in problems.items():
         if rows.any():
-            first = cells[rows].iloc[0]
-            raise StatisticsError(
-                f"no rank for method {first['method']!r} on data set {first['dataset']!r}: the cell has {problem}"
-            )
-
-
-def _duplicated(cells: pd.DataFrame) -> np.ndarray:
-    return cells.duplicated(["dataset", "method"]).to_numpy()
+            cell = cells[rows].iloc[0]
+            raise StatisticsError(f"no rank for method {cell['method']!r} on {cell['dataset']!r}: it has {problem}")

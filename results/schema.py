@@ -56,4 +56,14 @@ CREATE TABLE plan_episodes (
     episode_hash TEXT NOT NULL,
     PRIMARY KEY (plan_hash, domain, task)
 ) WITHOUT ROWID;
+CREATE TABLE plan_entries (
+    plan_hash TEXT NOT NULL,
+    method TEXT NOT NULL,
+    backbone TEXT NOT NULL,
+    domain TEXT NOT NULL,
+    adapter_hash TEXT NOT NULL,
+    backbone_hash TEXT NOT NULL,
+    flags TEXT NOT NULL,
+    PRIMARY KEY (plan_hash, method, backbone, domain)
+);
 """

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from results.database import connect, explain
+from results.entries import Entry
 from results.errors import StoreError
 from results.identity import Row
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 ROW_FIELDS = tuple(field.name for field in fields(Row))
+ENTRY_FIELDS = tuple(field.name for field in fields(Entry))
 KEYS_PER_QUERY = 500  # SQLite builds differ in how many parameters one query may have; all take 999
 
 
@@ -90,6 +92,15 @@ class ResultStore:
                 ],
             )
 
+    def record_entries(self, plan_hash: str, entries: Sequence[Entry]) -> None:
+        """Keep what the plan was run with; of one method, backbone and domain the latest configuration stands."""
+        marks = ", ".join("?" * (1 + len(ENTRY_FIELDS)))
+        with self._transaction() as connection:
+            connection.executemany(
+                f"INSERT OR REPLACE INTO plan_entries (plan_hash, {', '.join(ENTRY_FIELDS)}) VALUES ({marks})",
+                [(plan_hash, *astuple(entry)) for entry in entries],
+            )
+
     def done(self, keys: Iterable[str]) -> set[str]:
         """Those of the keys that already have a row."""
         wanted = list(keys)
@@ -104,7 +115,7 @@ class ResultStore:
         return found
 
     def add(self, rows: Sequence[Row]) -> None:
-        """Store all rows in one transaction, on disk when this returns; rows whose key is there already change nothing."""
+        """Store all rows in one transaction, on disk when this returns; a row whose key is known changes nothing."""
         marks = ", ".join("?" * len(ROW_FIELDS))
         with self._transaction() as connection:
             connection.executemany(
@@ -138,19 +149,27 @@ class ResultStore:
             plan_hash=row[0], benchmark=row[1], split=row[2], seed=row[3], tasks=row[4], domains=dict(counts)
         )
 
-    def rows(self, plan_hash: str) -> pd.DataFrame:
+    def rows(self, plan_hash: str, columns: Sequence[str] = ROW_FIELDS) -> pd.DataFrame:
         """Every row that belongs to the plan, whichever plan it was computed under, by domain (display order) and task.
 
-        The columns are the fields of `Row`, with `task` as in this plan.
+        columns: fields of `Row` to read; `task` is the position in this plan.
         """
         self.plan(plan_hash)
-        columns = ", ".join(f"plan_episodes.{name}" if name == "task" else f"rows.{name}" for name in ROW_FIELDS)
+        wanted = ", ".join(f"plan_episodes.{name}" if name == "task" else f"rows.{name}" for name in columns)
         return self._frame(
-            f"SELECT {columns} FROM plan_domains"
+            f"SELECT {wanted} FROM plan_domains"
             " JOIN plan_episodes USING (plan_hash, domain)"
             " JOIN rows USING (domain, records_hash, episode_hash)"
             " WHERE plan_domains.plan_hash = ?"
             " ORDER BY plan_domains.position, plan_episodes.task, rows.key",
+            (plan_hash,),
+        )
+
+    def entries(self, plan_hash: str) -> pd.DataFrame:
+        """What the plan was run with: the fields of `Entry`, by method, backbone and domain."""
+        self.plan(plan_hash)
+        return self._frame(
+            f"SELECT {', '.join(ENTRY_FIELDS)} FROM plan_entries WHERE plan_hash = ? ORDER BY method, backbone, domain",
             (plan_hash,),
         )
 

@@ -1,7 +1,7 @@
 import shutil
 
 import pytest
-from conftest import images_of
+from tiny_images import images_of
 
 from episodes.dataset import MAX_OPEN_FILES, DatasetRecords
 from episodes.errors import BadImage, BadSpec, CorruptRecord

@@ -77,7 +77,7 @@ def test_what_is_no_image_is_refused(data):
 
 @pytest.mark.parametrize("forge", [_forged_png, _forged_jpeg])
 def test_an_absurd_size_is_refused_before_it_is_allocated(forge):
-    with pytest.raises(BadImage, match="65000 x 65000 pixels"):
+    with pytest.raises(BadImage, match="65000 x 65000 pixels|decompression bomb"):
         decode_image(forge())
 
 

@@ -1,4 +1,7 @@
+import os
 import struct
+import subprocess
+import sys
 
 import pytest
 
@@ -114,3 +117,17 @@ def test_the_fingerprint_follows_the_content_not_the_path(three, tmp_path):
 def test_a_payload_that_is_not_an_example_is_refused(payload):
     with pytest.raises(BadExample):
         parse_example(payload)
+
+
+def test_the_same_examples_give_the_same_bytes_in_every_process(tmp_path):
+    code = (
+        "import sys; from pathlib import Path; from episodes.tfrecord import write_records; "
+        "write_records(Path(sys.argv[1]), [(b'image', 3)] * 2)"
+    )
+    contents = set()
+    for run in range(3):
+        path = tmp_path / f"{run}.tfrecords"
+        environment = {**os.environ, "PYTHONHASHSEED": str(run), "PYTHONPATH": os.pathsep.join(sys.path)}
+        subprocess.run([sys.executable, "-c", code, str(path)], check=True, env=environment)
+        contents.add(path.read_bytes())
+    assert len(contents) == 1

@@ -12,7 +12,7 @@ from PIL import Image
 from episodes.sources.pocket_build.fetch import fetch_debian
 
 NAMES = ("T-shirt", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
-CANDIDATES = 200  # the first so many of each class; twins go, then the first 100 stay
+CANDIDATES = 120  # of each class; 100 of them are kept after twins are removed
 
 
 def collect(work: Path) -> dict[str, list[Image.Image]]:

@@ -46,7 +46,9 @@ def _call(command: list[str], folder: Path) -> None:
     try:
         done = subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     except FileNotFoundError as error:
-        raise MissingSource(f"{command[0]}: not installed; the pocket build needs npm, tar, apt-get, dpkg-deb") from error
+        raise MissingSource(
+            f"{command[0]}: not installed; the pocket build needs npm, tar, apt-get, dpkg-deb"
+        ) from error
     if done.returncode:
         last = (done.stdout.strip().splitlines() or ["no output"])[-1]
         raise MissingSource(f"`{' '.join(command)}` failed: {last}; is the package registry reachable?")

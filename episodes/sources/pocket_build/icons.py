@@ -1,7 +1,7 @@
 """Interface icons from npm `@iconify/json`: one class per icon name that many sets draw, black on white.
 
-Kept are one-colour sets under a permissive licence. Logo, emoji and flag sets are left out; so are drawings that
-are animated (their first frame is often empty) and aliases (they repeat another drawing).
+Kept are one-colour sets under a permissive licence. Logo, emoji and programming-language sets are left out (flag
+sets are in colour); so are animated sets (their first frame is often empty) and aliases (they repeat a drawing).
 """
 
 import io
@@ -17,28 +17,23 @@ from episodes.sources.pocket_build.fetch import fetch_npm
 SIDE = 64
 LICENCES = {"MIT", "ISC", "CC0-1.0", "Apache-2.0"}
 LEFT_OUT_CATEGORIES = {"Logos", "Emoji", "Programming"}
-LEFT_OUT_SETS = {"circle-flags", "flag", "flagpack", "cif", "il"}  # flags; `il` draws nothing but brands
 LEFT_OUT_TAG = "Contains Animations"
 
 # Concrete things that look alike from set to set; of synonyms (trash/delete, cog/settings) only one.
-NAMES = """
-accessibility airplane align-left anchor archive arrow-down arrow-left arrow-right arrow-up asterisk at atom
-backpack backspace balloon barcode baseball basketball battery-full bed beer bell bicycle binoculars bold bolt
-bomb book bookmark box brain briefcase brush bug building bus cake calculator calendar camera car castle cat
-chart-pie check cheese chevron-left chevron-up circle clipboard clock cloud code coins compass cookie copy cpu
-credit-card crop crown cube database dna dog door-open download drone droplet ear egg elevator eraser eye
-eye-off factory fast-forward feather file film filter fingerprint fire fire-extinguisher fish flag flashlight
-flask flower folder football fork gamepad ghost gift glasses globe graduation-cap grid hammer hand handshake
-hard-drive headphones heart helicopter hexagon home hospital hourglass id-card image inbox infinity info
-joystick key keyboard lamp laptop layers leaf lightbulb link list lock magnet mail map mask medal megaphone
-menu microphone microscope minus moon mountain mouse music newspaper notebook octagon palette paperclip pause
-pencil percent phone pill pin planet play plug plus power printer puzzle qr-code question radar radio receipt
-recycle refresh robot rocket rss ruler save scale scissors scooter screwdriver search send server settings
-shapes share shield ship shopping-bag shopping-cart shovel shuffle skull snowflake sofa speaker square stamp
-star stethoscope sun table target telescope tent terminal test-tube thermometer thumbs-down thumbs-up ticket
-toolbox tornado train translate trash tree triangle trophy truck umbrella underline upload user users video
-volleyball wallet watch weight wheelchair wifi wind wrench zoom-in
-""".split()
+_NAMES = """
+airplane anchor arrow-down arrow-left arrow-right arrow-up asterisk at backpack backspace barcode baseball
+basketball battery-full bed beer bell bold bolt book bookmark briefcase brush bug building bus cake calculator
+calendar camera car chart-pie check circle clipboard clock cloud code coins compass cookie copy cpu credit-card crop
+crown cube database download droplet eraser eye eye-off fast-forward file film filter fingerprint fire fish flag
+flask folder gamepad ghost gift glasses globe hammer hand headphones heart hexagon home hospital hourglass id-card
+image info key keyboard laptop layers leaf lightbulb link lock magnet mail map medal megaphone menu microphone
+microscope minus moon mouse music newspaper palette paperclip pause pencil phone pill pin planet play plug plus
+power printer puzzle qr-code question radar radio receipt refresh robot rocket rss ruler scissors search send
+settings shield ship shopping-bag shopping-cart shuffle skull snowflake speaker square star stethoscope sun table
+target terminal thermometer thumbs-down thumbs-up ticket train translate trash tree triangle trophy truck umbrella
+underline upload user users video wallet watch wheelchair wifi wind wrench zoom-in
+"""
+NAMES = tuple(_NAMES.split())
 
 
 def collect(work: Path) -> dict[str, list[Image.Image]]:
@@ -58,7 +53,7 @@ def icon_sets(work: Path) -> list[tuple[dict[str, Any], dict[str, Any]]]:
     return [
         (info, json.loads((package / f"json/{prefix}.json").read_text("utf-8")))
         for prefix, info in sorted(information.items())
-        if _allowed(prefix, info)
+        if _allowed(info)
     ]
 
 
@@ -87,11 +82,10 @@ def _render(svg: str, zoom: float) -> bytes:
     return bytes(resvg_py.svg_to_bytes(svg_string=svg, zoom=zoom, background="white", skip_system_fonts=True))
 
 
-def _allowed(prefix: str, info: dict[str, Any]) -> bool:
+def _allowed(info: dict[str, Any]) -> bool:
     return (
         info["license"].get("spdx") in LICENCES
         and not info.get("palette")
         and info.get("category") not in LEFT_OUT_CATEGORIES
-        and prefix not in LEFT_OUT_SETS
         and LEFT_OUT_TAG not in (info.get("tags") or [])
     )

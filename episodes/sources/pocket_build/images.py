@@ -21,9 +21,8 @@ def shrink(image: Image.Image, side: int) -> Image.Image:
 
 
 def few_colours(image: Image.Image, colours: int) -> Image.Image:
-    """`image` with a palette of at most `colours` colours, without dithering: small as PNG, and flat areas stay flat."""
-    quantised = image.convert("RGB").quantize(colours, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
-    return quantised
+    """`image` with a palette of at most `colours` colours, undithered, so that flat areas stay flat."""
+    return image.convert("RGB").quantize(colours, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
 
 
 def grey_levels(image: Image.Image) -> Image.Image:

@@ -11,16 +11,18 @@ import numpy as np
 from PIL import Image
 
 from episodes.sources.pocket_build.fetch import fetch_debian
+from episodes.sources.pocket_build.images import shrink
 
 BACKGROUND = 128
-# Lump prefix -> class name and the frames in which the monster is whole: walking, attacking, in pain. The frames
-# that follow are its death and its remains. In Doom's frame numbering `[`, `\` and `]` follow Z.
+SIDE = 84
+# Lump prefix -> class name and the frames in which the monster is whole: walking, attacking and (unless it bleeds) in
+# pain. The frames that follow are its death and its remains. In Doom's frame numbering `[`, `\` and `]` follow Z.
 MONSTERS = {
-    "POSS": ("rifle zombie", "ABCDEFG"),
-    "SPOS": ("shotgun zombie", "ABCDEFG"),
-    "CPOS": ("minigun zombie", "ABCDEFG"),
-    "SSWV": ("sailor", "ABCDEFGH"),
-    "PLAY": ("marine", "ABCDEFG"),
+    "POSS": ("rifle zombie", "ABCDEF"),
+    "SPOS": ("shotgun zombie", "ABCDEF"),
+    "CPOS": ("minigun zombie", "ABCDEF"),
+    "SSWV": ("sailor", "ABCDEFG"),
+    "PLAY": ("marine", "ABCDEF"),
     "TROO": ("serpentipede", "ABCDEFGH"),
     "SARG": ("flesh worm", "ABCDEFGH"),
     "HEAD": ("trilobite", "ABCDEF"),
@@ -45,7 +47,11 @@ def collect(work: Path) -> dict[str, list[Image.Image]]:
     palette = np.frombuffer(dict(lumps)["PLAYPAL"], np.uint8, 768).reshape(256, 3)
     sprites = dict(sorted(lumps[names.index("S_START") + 1 : names.index("S_END")]))
     return {
-        title: [decode_picture(lump, palette) for name, lump in sprites.items() if name[:4] == prefix and name[4] in frames]
+        title: [
+            shrink(decode_picture(lump, palette), SIDE)
+            for name, lump in sprites.items()
+            if name[:4] == prefix and name[4] in frames
+        ]
         for prefix, (title, frames) in MONSTERS.items()
     }
 

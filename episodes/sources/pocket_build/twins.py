@@ -2,22 +2,12 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps
 
 CORRELATION = 0.97
 SIDE = 32
-
-
-class Distinct(NamedTuple):
-    """What is left of a domain: `classes` by name, and how many images went for which reason."""
-
-    classes: dict[str, list[Image.Image]]
-    blank: int
-    twins: int
-    shared: int
 
 
 def signature(image: Image.Image) -> np.ndarray | None:
@@ -31,40 +21,26 @@ def signature(image: Image.Image) -> np.ndarray | None:
     return pixels / length if length > 1.0 else None
 
 
-def first_of_twins(images: Sequence[Image.Image], *, mirrored: bool = False) -> tuple[list[int], int]:
-    """Indices of the images that correlate at most 0.97 with every image kept before them, and the number of blanks.
+def distinct(images: Sequence[Image.Image], *, mirrored: bool = False) -> list[Image.Image]:
+    """The images that are not blank and correlate at most 0.97 with every image kept before them.
 
     `mirrored`: an image is a twin also if its left-right mirror image is.
     """
-    kept: list[int] = []
+    kept: list[Image.Image] = []
     bank = np.empty((len(images), 3 * SIDE * SIDE), np.float32)
-    blank = 0
-    for i, image in enumerate(images):
+    for image in images:
         views = [image, ImageOps.mirror(image)] if mirrored else [image]
-        found = [signature(view) for view in views]
-        if found[0] is None:
-            blank += 1
-            continue
-        against = bank[: len(kept)]
-        if not any(view is not None and (against @ view > CORRELATION).any() for view in found):
+        found = [view for view in map(signature, views) if view is not None]
+        if found and not any((bank[: len(kept)] @ view > CORRELATION).any() for view in found):
             bank[len(kept)] = found[0]
-            kept.append(i)
-    return kept, blank
+            kept.append(image)
+    return kept
 
 
-def remove_twins(classes: Mapping[str, Sequence[Image.Image]], *, mirrored: bool = False) -> Distinct:
-    """Drops blank images, twins within a class, and images that two classes share to the last pixel (from both)."""
-    left: dict[str, list[Image.Image]] = {}
-    blank = twins = 0
-    for name, images in classes.items():
-        kept, blanks = first_of_twins(images, mirrored=mirrored)
-        blank += blanks
-        twins += len(images) - len(kept) - blanks
-        left[name] = [images[i] for i in kept]
-    seen = Counter(_pixels(image) for images in left.values() for image in images)
-    distinct = {name: [i for i in images if seen[_pixels(i)] == 1] for name, images in left.items()}
-    shared = sum(map(len, left.values())) - sum(map(len, distinct.values()))
-    return Distinct(distinct, blank, twins, shared)
+def without_shared(classes: Mapping[str, Sequence[Image.Image]]) -> dict[str, list[Image.Image]]:
+    """The classes without any image that stands, equal to the pixel, in two of them: its label is ambiguous."""
+    times = Counter(_pixels(image) for images in classes.values() for image in images)
+    return {name: [image for image in images if times[_pixels(image)] == 1] for name, images in classes.items()}
 
 
 def _pixels(image: Image.Image) -> tuple[tuple[int, int], bytes]:

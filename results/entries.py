@@ -1,0 +1,39 @@
+"""What was asked for under which name: the lines of a plan's leaderboard, and the rows that belong to each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+CONFIGURATION = ["domain", "adapter_hash", "backbone_hash", "flags"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One method on one domain of a plan, as asked for.
+
+    An adapter whose published rates depend on the domain has another configuration on each, and is still one method:
+    the name that was asked for, as in "url" or "url(lr=0.5)", keeps it together.
+    """
+
+    method: str
+    backbone: str
+    domain: str
+    adapter_hash: str
+    backbone_hash: str
+    flags: str  # JSON object
+
+
+def name_methods(rows: pd.DataFrame, entries: pd.DataFrame) -> pd.DataFrame:
+    """The rows of a plan that belong to its entries, with the column `method` and the entry's `backbone`.
+
+    A row stands once for every entry that it answers (`url` and `url(lr=1.0)` may share theirs). Where a plan was run
+    with several backbones, methods are called `<method> @ <backbone>`.
+    """
+    several = entries["backbone"].nunique() > 1
+    names = entries["method"] + (" @ " + entries["backbone"] if several else "")
+    wanted = entries[[*CONFIGURATION, "backbone"]].assign(method=names)
+    return rows.drop(columns="backbone").merge(wanted, on=CONFIGURATION, how="inner")

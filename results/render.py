@@ -1,0 +1,115 @@
+"""The leaderboard for the terminal: domains down, methods across, at most 120 columns wide."""
+
+import math
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import pandas as pd
+from rich import box
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from results.leaderboard import GROUPS, Differences, Leaderboard, domains_of
+
+METHODS_PER_TABLE = 6
+MARKS = {"seen": "seen", "unseen": "unseen", "unknown": "?"}
+NOTHING = Text("–", style="dim")
+
+
+def render(board: Leaderboard, differences: Differences | None = None) -> list[RenderableType]:
+    """What to print, in order: accuracies of at most six methods a table, then the paired differences, if given."""
+    methods = board.methods["method"].tolist()
+    parts: list[RenderableType] = [_title(board)]
+    parts += [_accuracies(board, names) for names in _portions(methods)]
+    parts.append(_legend(board))
+    if differences is not None:
+        others = [method for method in methods if method != differences.baseline]
+        parts.append(Text(f"\nDifference from {differences.baseline} on the same episodes", style="bold"))
+        parts += [_differences(board, differences, names) for names in _portions(others)]
+        parts.append(Text("percentage points ±95% interval; in colour where the interval leaves out zero", style="dim"))
+    return parts
+
+
+def _accuracies(board: Leaderboard, methods: list[str]) -> Table:
+    cells = {(cell["method"], cell["domain"]): cell for cell in board.cells.to_dict("records")}
+    best = board.cells.groupby("domain")["rank"].min()
+    summary = board.methods.set_index("method")
+    table = _table(methods)
+    for domain in board.plan.domains:
+        shown = [_accuracy(cells[method, domain], best[domain]) for method in methods]
+        table.add_row(Text(domain), MARKS[board.seen.get(domain, "unknown")], *shown)
+    table.add_section()
+    for group in _filled_groups(board):
+        values = summary.loc[methods, f"{group}_pct"]
+        table.add_row(f"mean {group}", "", *(NOTHING if pd.isna(value) else f"{value:.1f}" for value in values))
+    lowest = summary["avg_rank"].min()
+    shown = [
+        NOTHING if pd.isna(rank) else Text(f"{rank:.2f}", style="bold green" if rank == lowest else "")
+        for rank in summary.loc[methods, "avg_rank"]
+    ]
+    table.add_row("average rank", "", *shown)
+    return table
+
+
+def _differences(board: Leaderboard, differences: Differences, methods: list[str]) -> Table:
+    cells = {(cell["method"], cell["domain"]): cell for cell in differences.cells.to_dict("records")}
+    averages = {(cell["method"], cell["group"]): cell for cell in differences.averages.to_dict("records")}
+    table = _table(methods)
+    for domain in board.plan.domains:
+        shown = [_difference(cells[method, domain]) for method in methods]
+        table.add_row(Text(domain), MARKS[board.seen.get(domain, "unknown")], *shown)
+    table.add_section()
+    for group in _filled_groups(board):
+        table.add_row(f"mean {group}", "", *(_difference(averages[method, group]) for method in methods))
+    return table
+
+
+def _table(methods: list[str]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("domain", max_width=14, overflow="fold")
+    table.add_column("", width=6, style="dim")
+    for method in methods:
+        name = method.replace("(", "\n(").replace(" @ ", "\n@ ")
+        table.add_column(Text(name), width=12, justify="right", overflow="fold")
+    return table
+
+
+def _accuracy(cell: Mapping[Hashable, Any], best_rank: float) -> Text:
+    if cell["n"] < cell["planned"]:
+        return Text(f"{cell['n']}/{cell['planned']}", style="dim")
+    style = "bold green" if cell["rank"] == best_rank else ""
+    return Text(f"{cell['mean_pct']:.1f} ±{cell['ci95_pct']:.1f}", style=style)
+
+
+def _difference(cell: Mapping[Hashable, Any]) -> Text:
+    difference, ci95 = cell["diff_pct"], cell["ci95_pct"]
+    if pd.isna(difference):
+        return NOTHING
+    style = "" if abs(difference) <= ci95 else "green" if difference > 0 else "red"
+    return Text(f"{difference:+.2f} ±{ci95:.2f}", style=style)
+
+
+def _filled_groups(board: Leaderboard) -> list[str]:
+    return [group for group in GROUPS if domains_of(board.plan, board.seen, group)]
+
+
+def _portions(methods: list[str]) -> list[list[str]]:
+    """Methods in portions that fit the width, of about equal size."""
+    size = math.ceil(len(methods) / max(1, math.ceil(len(methods) / METHODS_PER_TABLE)))
+    return [methods[start : start + size] for start in range(0, len(methods), max(1, size))]
+
+
+def _title(board: Leaderboard) -> Text:
+    plan = board.plan
+    protocol = f"{plan.split} · {plan.tasks} episodes per domain · seed {plan.seed} · plan {plan.plan_hash[:12]}"
+    return Text.assemble((plan.benchmark, "bold"), f" · {protocol}")
+
+
+def _legend(board: Leaderboard) -> Text:
+    lines = ["accuracy in %, mean ±95% interval over episodes; bold: the best and every method that ties with it"]
+    if (board.cells["n"] < board.cells["planned"]).any():
+        lines.append(f"n/{board.plan.tasks}: n episodes are done so far; averages and average rank need all of them")
+    if any(board.seen.get(domain, "unknown") == "unknown" for domain in board.plan.domains):
+        lines.append("?: not known whether the backbone was trained on this domain; counted in the mean over all only")
+    return Text("\n".join(lines), style="dim")
