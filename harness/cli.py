@@ -117,6 +117,33 @@ def leaderboard(
     show_leaderboard(_console(), out, plan, list_plans=plans)
 
 
+@app.command()
+def pretrain(
+    out: Annotated[Path, typer.Option(help="The .safetensors file to write; its card is written beside it.")],
+    domains: Annotated[str, typer.Option(help="Pocket domains to train on.")] = "icons,emoji,clipart,glyphs",
+    widths: Annotated[str, typer.Option(help="Channels of the four stages.")] = "16,32,64,128",
+    steps: Annotated[int, typer.Option(min=1, help="Optimiser steps.")] = 5000,
+    batch_size: Annotated[int, typer.Option(min=1, help="Images per step, in equal parts of each domain.")] = 128,
+    lr: Annotated[float, typer.Option(help="Highest learning rate.")] = 0.1,
+    seed: Seed = 0,
+    precision: Annotated[str, typer.Option(help="float32, or bf16 where the processor has it.")] = "float32",
+) -> None:
+    """Train a backbone on the pocket suite's train classes (shared trunk, one linear head per domain)."""
+    from harness.commands import pretrain_backbone
+
+    pretrain_backbone(
+        _console(),
+        out,
+        domains=_names(domains),
+        widths=_names(widths),
+        steps=steps,
+        batch_size=batch_size,
+        lr=lr,
+        seed=seed,
+        precision=precision,
+    )
+
+
 @weights_app.command("import")
 def import_weights(
     checkpoint: Annotated[Path, typer.Argument(help="Checkpoint in the published layout (.pth, .pth.tar).")],

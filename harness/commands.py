@@ -100,7 +100,7 @@ def show_plan(
     benchmark = load_benchmark(benchmark_name)
     opened = open_domains(benchmark, benchmark.select(datasets), records, cache_folder())
     plan = make_plan(benchmark, opened, checked_split(benchmark, split), tasks or benchmark.tasks, seed)
-    path = out / "plans" / f"{plan.hash[:16]}.npz"
+    path = out / "plans" / f"{plan.hash[:12]}.npz"
     save_plan(plan, path)
     table = Table(title=f"{benchmark.title}: {plan.split} split, seed {seed}", title_justify="left")
     for column in ("domain", "episodes", "ways min/mean/max", "support mean", "query mean", "images drawn", "distinct"):
@@ -108,7 +108,7 @@ def show_plan(
     for domain in plan.domains:
         table.add_row(*_plan_row(domain))
     console.print(table)
-    console.print(f"plan {plan.hash[:16]}, wrote {path}", style="dim", highlight=False, soft_wrap=True)
+    console.print(f"plan {plan.hash[:12]}, wrote {path}", style="dim", highlight=False, soft_wrap=True)
 
 
 def _plan_row(plan: DomainPlan) -> Sequence[str]:
@@ -145,11 +145,11 @@ def show_leaderboard(console: Console, out: Path, plan: str | None, *, list_plan
         if list_plans:
             for row in plans.to_dict("records"):
                 facts = f"{row['benchmark']} {row['split']}, {row['tasks']} episodes a domain, seed {row['seed']}"
-                console.print(f"{row['plan_hash'][:16]}  {facts}, last used {row['last_used']}", highlight=False)
+                console.print(f"{row['plan_hash'][:12]}  {facts}, last used {row['last_used']}", highlight=False)
             return
         matching = [name for name in plans["plan_hash"] if name.startswith(plan or "")]
         if not matching:
-            raise unknown("plan", plan or "", [name[:16] for name in plans["plan_hash"]])
+            raise unknown("plan", plan or "", [name[:12] for name in plans["plan_hash"]])
         report(store, matching[0], out, console)
 
 
@@ -166,12 +166,10 @@ def import_checkpoint(
     """Import published weights and say how to use them."""
     from backbones import weights
 
-    if widths is not None and not all(width.isdecimal() for width in widths):
-        raise HarnessError(f"--widths {','.join(widths)}: give four whole numbers, as in 64,128,256,512")
     card = weights.import_checkpoint(
         checkpoint,
         arch=arch,
-        widths=tuple(int(width) for width in widths) if widths else None,
+        widths=_widths(widths) if widths else None,
         out=out,
         stem_padding=stem_padding,
         trained_on=None if trained_on is None else dict.fromkeys(trained_on, ("train",)),
@@ -180,3 +178,45 @@ def import_checkpoint(
     if trained_on is None:
         console.print("what it was trained on is unknown: its domains are shown as '?' and get the unseen rates")
     console.print(f"use it with: --backbone {out}", highlight=False, soft_wrap=True)
+
+
+def pretrain_backbone(
+    console: Console,
+    out: Path,
+    *,
+    domains: tuple[str, ...] | None,
+    widths: tuple[str, ...] | None,
+    steps: int,
+    batch_size: int,
+    lr: float,
+    seed: int,
+    precision: str,
+) -> None:
+    """Train a backbone and say how to use it."""
+    from harness.pretrain import PRECISIONS, SEEN_DOMAINS, pretrain
+
+    for domain in domains or ():
+        if domain not in SEEN_DOMAINS:
+            raise unknown("pocket domain to train on:", domain, SEEN_DOMAINS)
+    if precision not in PRECISIONS:
+        raise unknown("--precision", precision, PRECISIONS)
+    card = pretrain(
+        out,
+        cache=cache_folder(),
+        domains=domains or SEEN_DOMAINS,
+        widths=_widths(widths or ()),
+        steps=steps,
+        batch_size=batch_size,
+        lr=lr,
+        seed=seed,
+        precision=precision,
+        console=console,
+    )
+    console.print(f"wrote {out} and its card: {card.notes}", highlight=False)
+    console.print(f"use it with: --backbone {out}", highlight=False, soft_wrap=True)
+
+
+def _widths(texts: tuple[str, ...]) -> tuple[int, ...]:
+    if len(texts) != 4 or not all(text.isdecimal() and int(text) for text in texts):
+        raise HarnessError(f"--widths {','.join(texts)}: give four whole numbers, as in 64,128,256,512")
+    return tuple(map(int, texts))

@@ -63,8 +63,9 @@ def _network_inputs(data: DatasetRecords, images: Images, size: int) -> Iterator
 
 
 def _by_class(images: Images) -> Iterator[tuple[int, np.ndarray]]:
-    classes, starts = np.unique(images.classes, return_index=True)
-    yield from zip(classes.tolist(), np.split(images.records, starts[1:]), strict=True)
+    for class_id in np.unique(images.classes).tolist():
+        first, last = np.searchsorted(images.classes, [class_id, class_id + 1])
+        yield class_id, images.records[first:last]
 
 
 def _joined(parts: list[np.ndarray]) -> np.ndarray:

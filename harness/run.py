@@ -26,9 +26,9 @@ def run(request: Request, console: Console) -> None:
     started = time.perf_counter()
     current = prepare(request)
     plan = current.plan
-    save_plan(plan, request.out / "plans" / f"{plan.hash[:16]}.npz")
+    save_plan(plan, request.out / "plans" / f"{plan.hash[:12]}.npz")
     _say(console, request.benchmark.title)
-    _say(console, f"plan      {plan.hash[:16]}: {len(plan.domains)} domains x {plan.tasks} episodes, seed {plan.seed}")
+    _say(console, f"plan      {plan.hash[:12]}: {len(plan.domains)} domains x {plan.tasks} episodes, seed {plan.seed}")
     with ResultStore(request.out / "results.sqlite") as store:
         record(store, current)
         todo = list(_missing_blocks(store, current))

@@ -1,14 +1,11 @@
 """Small data sets for all rooms' tests, and where the vectors lie."""
 
-import sys
 from pathlib import Path
 
 import pytest
+from tiny_images import images_of
 
 from episodes.writing import write_dataset
-
-sys.path.insert(0, str(Path(__file__).parent))  # helpers that several test modules import
-from tiny_images import images_of
 
 GOLDEN = Path(__file__).parent / "golden"
 

@@ -18,7 +18,7 @@ from episodes.tfrecord import RecordFile, parse_example
 COUNTS = {  # classes for training, validation and testing; images
     "icons": (117, 25, 25, 5530),
     "emoji": (37, 8, 8, 1203),
-    "clipart": (25, 8, 8, 1751),
+    "clipart": (25, 8, 8, 1750),
     "sprites": (0, 0, 17, 639),
     "fashion": (0, 0, 10, 1000),
 }

@@ -74,6 +74,18 @@ def metabench(workspace, environment):
 
 
 @pytest.fixture
+def run_ok(run_tiny):
+    """Run the tiny benchmark and insist that it succeeds."""
+
+    def command(*arguments, **extra_environment):
+        done = run_tiny(*arguments, **extra_environment)
+        assert done.status == 0, done.err
+        return done
+
+    return command
+
+
+@pytest.fixture
 def run_tiny(metabench):
     """Run the tiny benchmark with further options."""
 

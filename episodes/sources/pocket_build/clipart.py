@@ -21,6 +21,7 @@ LEFT_OUT = {
 }
 LEFT_OUT_FILES = {
     # show "Linked Image Not Found" instead of their subject
+    "crow_01.png",
     "duck_yellow_ii_kurt_cagl_.png",
     *(f"stylized_yoga_person_ger_{i:02}.png" for i in range(1, 7)),
     # emblems of organisations and a trademarked character
