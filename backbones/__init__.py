@@ -1,4 +1,4 @@
-"""Frozen networks: `load` one by name, `known` lists the names. Importing this package does not import torch."""
+"""Metabench backbones: frozen networks, loaded by name. Importing this package does not import torch."""
 
 from backbones.registry import identity, known, load
 

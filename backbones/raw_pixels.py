@@ -1,7 +1,7 @@
 """The baseline without a network: an image is its own 16x16 thumbnail."""
 
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn.functional import adaptive_avg_pool2d
 
 
 class RawPixels(nn.Module):
@@ -9,11 +9,11 @@ class RawPixels(nn.Module):
 
     def __init__(self, side: int = 16) -> None:
         super().__init__()
-        self.side = side
+        self.side, self.feature_dim = side, 3 * side * side
 
     def maps(self, images: Tensor) -> Tensor:
         """(n, 3, s, s) -> (n, 3, side, side)."""
-        return F.adaptive_avg_pool2d(images, self.side)
+        return adaptive_avg_pool2d(images, self.side)
 
     def forward(self, images: Tensor) -> Tensor:
         return self.maps(images).flatten(1)

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from backbones.contract import NORMALISATION, RESIZE, Backbone, BackboneCard
-from backbones.errors import BackboneError, BadWeights, UnknownBackbone
+from backbones.contract import Backbone, BackboneCard
+from backbones.errors import BackboneError, UnknownBackbone
 
 if TYPE_CHECKING:
     import torch
-    from torch import nn
 
+    from backbones.architectures import Network
     from backbones.frozen import FrozenBackbone
 
 SHIPPED = Path(__file__).parent / "shipped"
@@ -48,7 +48,7 @@ def load(
 
     from backbones.frozen import FrozenBackbone
 
-    module, card = _named(name, weights)
+    card, module = _make(name, weights)
     return FrozenBackbone(card, module, device=torch.device(device), dtype=dtype or torch.float32)
 
 
@@ -56,8 +56,8 @@ def identity(backbone: Backbone) -> str:
     """Hex digest of all that decides an embedding: network, weights, preprocessing, dtype. Keys rows and caches."""
     import torch
 
-    parameter = next(backbone.module.parameters(), None)
     card = backbone.card
+    blank = torch.zeros(1, 3, card.image_size, card.image_size)
     parts = {
         "arch": card.arch,
         "widths": card.widths,
@@ -66,6 +66,50 @@ def identity(backbone: Backbone) -> str:
         "resize": card.resize,
         "normalisation": card.normalisation,
         "weights": card.weights_sha256,
-        "dtype": str(torch.float32 if parameter is None else parameter.dtype),
+        "dtype": str(backbone.embed(blank).dtype),
     }
     return hashlib.sha256(msgspec.json.encode(parts, order="sorted")).hexdigest()
+
+
+def _make(name: str, weights: Path | None) -> tuple[BackboneCard, Network]:
+    if weights is not None and name != "resnet18":
+        raise BackboneError(f"backbone {name!r} takes no weights file; for yours: resnet18 with {weights}")
+    if name.endswith(".safetensors"):
+        return _from_file(Path(name))
+    if name == "resnet18":
+        if weights is None:
+            raise BackboneError(
+                "backbone 'resnet18' needs its weights: a .safetensors file with its card "
+                "(made by `metabench weights import CHECKPOINT --arch resnet18 --out FILE.safetensors`)"
+            )
+        return _from_file(weights)
+    if name in _BUILT_IN:
+        return _without_file(_BUILT_IN[name])
+    if name in known():
+        return _from_file(SHIPPED / f"{name}.safetensors")
+    close = difflib.get_close_matches(name, known(), n=1)
+    hint = f" Did you mean {close[0]!r}?" if close else ""
+    raise UnknownBackbone(f"no backbone {name!r}.{hint} Known: {', '.join(known())}, or a path ending in .safetensors")
+
+
+def _from_file(file: Path) -> tuple[BackboneCard, Network]:
+    from backbones.architectures import build
+    from backbones.weights import checked_state, load_weights
+
+    state, card = load_weights(file)
+    module = build(card)
+    module.load_state_dict(checked_state(state, module.state_dict(), file))
+    return card, module
+
+
+def _without_file(card: BackboneCard) -> tuple[BackboneCard, Network]:
+    """Initialised at random by a fixed seed, whatever the state of the global generator, which is left as it was."""
+    import torch
+
+    from backbones.architectures import build
+    from backbones.weights import weights_digest
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(RANDOM_SEED)
+        module = build(card)
+    return msgspec.structs.replace(card, weights_sha256=weights_digest(module.state_dict()), seed=RANDOM_SEED), module

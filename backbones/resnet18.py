@@ -38,6 +38,7 @@ class ResNet18(nn.Module):
 
     def __init__(self, widths: Sequence[int] = (64, 128, 256, 512), stem_padding: int = 1) -> None:
         super().__init__()
+        self.feature_dim = widths[-1]
         self.conv1 = nn.Conv2d(3, widths[0], 5, 2, stem_padding, bias=False)
         self.bn1 = nn.BatchNorm2d(widths[0])
         self.relu = nn.ReLU(inplace=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 from rich.console import Console
@@ -25,7 +25,10 @@ if TYPE_CHECKING:
     from backbones.contract import Backbone, BackboneCard
     from backbones.pretrain.supervised import LabelledImages, Recipe, Step, Trained
 
+Precision = Literal["float32", "bf16"]
+
 SEEN_DOMAINS = ("icons", "emoji", "clipart", "glyphs")
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 SELECTION_EPISODES = 50
 IMAGE_SIZE = 84
 NOTES = (
@@ -45,7 +48,7 @@ def pretrain(
     batch_size: int = 128,
     lr: float = 0.1,
     seed: int = 0,
-    precision: Literal["float32", "bf16"] = "float32",
+    precision: Precision = "float32",
     console: Console | None = None,
 ) -> BackboneCard:
     """Train, and write the best state to `out` (.safetensors) with its card beside it.

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from episodes.plan import blocks
 from episodes.plan_file import save_plan
+from harness.cautions import cautions
 from harness.cells import Cell, Run, prepare, record, row_of
 from harness.embed import embed_images, load_features, missing_images, open_store
 from harness.engines.local import run_blocks
@@ -29,6 +30,8 @@ def run(request: Request, console: Console) -> None:
     save_plan(plan, request.out / "plans" / f"{plan.hash[:12]}.npz")
     _say(console, request.benchmark.title)
     _say(console, f"plan      {plan.hash[:12]}: {len(plan.domains)} domains x {plan.tasks} episodes, seed {plan.seed}")
+    for caution in cautions(current):
+        console.print(f"caution   {caution}", style="yellow", highlight=False)
     with ResultStore(request.out / "results.sqlite") as store:
         record(store, current)
         todo = list(_missing_blocks(store, current))

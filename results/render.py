@@ -13,6 +13,8 @@ from rich.text import Text
 from results.leaderboard import GROUPS, Differences, Leaderboard, domains_of
 
 METHODS_PER_TABLE = 6
+METHODS_WIDTH = 90  # of 120 columns, after domain and state
+CELL_WIDTH = 12
 MARKS = {"seen": "seen", "unseen": "unseen", "unknown": "?"}
 NOTHING = Text("–", style="dim")
 
@@ -69,9 +71,11 @@ def _table(methods: list[str]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("domain", max_width=14, overflow="fold")
     table.add_column("", width=6, style="dim")
-    for method in methods:
-        name = method.replace("(", "\n(").replace(" @ ", "\n@ ")
-        table.add_column(Text(name), width=12, justify="right", overflow="fold")
+    names = [method.replace("(", "\n(").replace(" @ ", "\n@ ") for method in methods]
+    longest = max((len(line) for name in names for line in name.splitlines()), default=0)
+    width = max(CELL_WIDTH, min(longest, METHODS_WIDTH // max(1, len(methods)) - 2))
+    for name in names:
+        table.add_column(Text(name), width=width, justify="right", overflow="fold")
     return table
 
 

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch.nn.functional import normalize
 
 
@@ -16,5 +15,7 @@ class CentredCentroid:
     def adapt(self, support, *, rng=None):
         centre = support.features.float().mean(0)
         centred = normalize(support.features.float() - centre)
-        sums = torch.zeros(support.way, len(centre)).index_add(0, support.labels, centred)  # directions of the means
+        sums = centred.new_zeros(support.way, len(centre)).index_add(
+            0, support.labels, centred
+        )  # directions of the means
         return lambda queries: self.scale * normalize(queries.float() - centre) @ normalize(sums).t()
