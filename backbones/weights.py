@@ -116,7 +116,8 @@ def import_checkpoint(
         citation=citation,
         training_data_known=trained_on is not None,
         trained_on={domain: tuple(splits) for domain, splits in (trained_on or {}).items()},
-        command=f"metabench weights import {file.name} --arch {arch} --widths {','.join(map(str, widths))}",
+        command=f"metabench weights import {file.name} --arch {arch} --widths {','.join(map(str, widths))} "
+        f"--stem-padding {stem_padding} --out {out.name}",
     )
     return save_weights(checked_state(state, build(card).state_dict(), file), card, out)
 

@@ -55,19 +55,20 @@ class Run:
 
 
 def prepare(request: Request) -> Run:
-    """Open the records, make the plan, load the backbone and configure each method for each domain."""
-    opened = open_domains(request.benchmark, request.domains, request.records, request.cache)
-    plan = make_plan(request.benchmark, opened, request.split, request.tasks, request.seed)
+    """Configure each method for each domain, open the records and make the plan; wrong names fail before slow steps."""
     backbone = load_backbone(request.backbone, request.device)
     identity = backbones.identity(backbone)
+    seen = {domain.name: backbone.card.seen(domain.name) for domain in request.domains}
+    configured = {
+        name: [configure(method, name, state, request.benchmark.setting, backbone) for method in request.methods]
+        for name, state in seen.items()
+    }
+    opened = open_domains(request.benchmark, request.domains, request.records, request.cache)
+    plan = make_plan(request.benchmark, opened, request.split, request.tasks, request.seed)
     cells = []
-    for domain, domain_plan in zip(opened, plan.domains, strict=True):
-        seen = backbone.card.seen(domain.name)
-        records_hash = domain.records.split_fingerprint(request.split)
-        resolved = DomainRun(domain.name, domain.records, records_hash, seen, domain_plan)
-        for method in request.methods:
-            configured = configure(method, domain.name, seen, request.benchmark.setting, backbone)
-            cells.append(Cell(resolved, configured, _keys(resolved, configured, identity)))
+    for (name, records), domain_plan in zip(opened, plan.domains, strict=True):
+        domain = DomainRun(name, records, records.split_fingerprint(request.split), seen[name], domain_plan)
+        cells += [Cell(domain, chosen, _keys(domain, chosen, identity)) for chosen in configured[name]]
     return Run(request, plan, backbone, identity, cells)
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from metabench import main
+
 REPO = Path(__file__).parents[2]
 
 TOML = """
@@ -22,8 +24,8 @@ domains = [{ name = "reds" }, { name = "blues" }]
 class Outcome:
     """What a finished command left: `status`, `out`, `err`."""
 
-    def __init__(self, done):
-        self.status, self.out, self.err = done.returncode, done.stdout, done.stderr
+    def __init__(self, status, out, err):
+        self.status, self.out, self.err = status, out, err
 
     @property
     def error(self):
@@ -55,8 +57,26 @@ def environment(workspace):
 
 
 @pytest.fixture
-def metabench(workspace, environment):
-    """Run the command in the workspace: `metabench("run", "tiny.toml", ...)` -> Outcome."""
+def metabench(workspace, environment, monkeypatch, capfd):
+    """Run the command in the workspace, in this process: `metabench("run", "tiny.toml", ...)` -> Outcome."""
+    monkeypatch.chdir(workspace)
+    for name in ("METABENCH_CACHE", "COLUMNS"):
+        monkeypatch.setenv(name, environment[name])
+
+    def command(*arguments):
+        monkeypatch.setattr(sys, "argv", ["metabench", *map(str, arguments)])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as leaving:
+            main()
+        code = leaving.value.code
+        return Outcome(code if isinstance(code, int) else int(code is not None), *capfd.readouterr())
+
+    return command
+
+
+@pytest.fixture
+def new_process(workspace, environment):
+    """Run the command as a process of its own: `new_process("ls", PYTHONPATH=...)` -> Outcome."""
 
     def command(*arguments, **extra_environment):
         done = subprocess.run(
@@ -68,7 +88,7 @@ def metabench(workspace, environment):
             timeout=120,
             stdin=subprocess.DEVNULL,
         )
-        return Outcome(done)
+        return Outcome(done.returncode, done.stdout, done.stderr)
 
     return command
 
@@ -77,8 +97,8 @@ def metabench(workspace, environment):
 def run_ok(run_tiny):
     """Run the tiny benchmark and insist that it succeeds."""
 
-    def command(*arguments, **extra_environment):
-        done = run_tiny(*arguments, **extra_environment)
+    def command(*arguments):
+        done = run_tiny(*arguments)
         assert done.status == 0, done.err
         return done
 
@@ -89,7 +109,7 @@ def run_ok(run_tiny):
 def run_tiny(metabench):
     """Run the tiny benchmark with further options."""
 
-    def command(*arguments, **extra_environment):
-        return metabench("run", "tiny.toml", "--records", "records", "--workers", 1, *arguments, **extra_environment)
+    def command(*arguments):
+        return metabench("run", "tiny.toml", "--records", "records", "--workers", 1, *arguments)
 
     return command

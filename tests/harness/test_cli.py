@@ -6,7 +6,7 @@ import sys
 import pytest
 
 
-def test_help_names_every_command_and_imports_nothing_heavy(metabench):
+def test_help_names_every_command_and_imports_nothing_heavy():
     code = (
         "import sys, metabench\n"
         "sys.argv = ['metabench', '--help']\n"
@@ -142,8 +142,8 @@ def test_damaged_records_are_named_and_lose_nothing(run_tiny, workspace, tiny_re
     assert "all done already" in again.out
 
 
-def test_a_flag_shows_developers_the_cause(metabench):
-    done = metabench("run", "pokcet", "--traceback")
+def test_a_flag_shows_developers_the_cause(new_process):
+    done = new_process("run", "pokcet", "--traceback")
     assert "Traceback" in done.err
     assert "HarnessError" in done.err
 
@@ -153,11 +153,11 @@ def test_wrong_usage_has_a_status_of_its_own(metabench):
 
 
 @pytest.mark.parametrize("room", ["adapters", "harness", "results"])
-def test_a_foreign_package_that_shadows_a_room_is_named(metabench, workspace, environment, room):
+def test_a_foreign_package_that_shadows_a_room_is_named(new_process, workspace, environment, room):
     foreign = workspace / "foreign" / room
     foreign.mkdir(parents=True)
     (foreign / "__init__.py").write_text("raise SystemExit('imported the stranger')\n")
-    done = metabench("ls", PYTHONPATH=f"{workspace / 'foreign'}:{environment['PYTHONPATH']}")
+    done = new_process("ls", PYTHONPATH=f"{workspace / 'foreign'}:{environment['PYTHONPATH']}")
     assert str(foreign) in done.error
     assert f"pip uninstall {room}" in done.error
 
