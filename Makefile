@@ -51,7 +51,7 @@ pocket-records: $(READY) ## rebuild the shipped records of the pocket suite (nee
 	@$(BIN)/python -m episodes.sources.pocket_build --work build/pocket --out episodes/sources/pocket_records
 
 pretrain-pocket: $(READY) ## train the shipped backbone again
-	@$(BIN)/metabench pretrain --out build/resnet18-pocket.safetensors
+	@OMP_NUM_THREADS=1 $(BIN)/metabench pretrain --steps 4000 --precision bf16 --seed 0 --out build/resnet18-pocket.safetensors
 
 clean: ## remove the environment (results in runs/ stay)
 	rm -rf $(VENV) build *.egg-info
