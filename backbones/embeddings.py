@@ -16,7 +16,7 @@ import numpy as np
 
 from backbones.contract import Backbone
 from backbones.errors import BackboneError
-from backbones.files import write_whole
+from results.files import write_whole
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -74,7 +74,7 @@ class EmbeddingStore:
         """Add the (n, d) `vectors` of `records` to what is stored; where both have a record, the new one stays.
 
         The file is replaced whole. Of two processes that save to the same file at the same moment one may undo the
-        other's addition, which is then embedded again. Raises BackboneError if it cannot be written (full disk).
+        other's addition, which is then embedded again. Raises WriteError if it cannot be written (full disk).
         """
         vectors = np.asarray(vectors, np.float64 if vectors.dtype == np.float64 else np.float32)
         if vectors.ndim != 2 or len(vectors) != len(records):

@@ -25,8 +25,8 @@ from torch import Tensor
 from backbones.architectures import build
 from backbones.contract import BackboneCard
 from backbones.errors import BackboneError, BadWeights
-from backbones.files import write_whole
 from backbones.resnet18 import ResNet18
+from results.files import write_whole
 
 State = Mapping[str, Tensor]
 

@@ -49,22 +49,29 @@ def build_request(
             f"benchmark {benchmark.name!r} has no backbone of its own: give --backbone NAME or --backbone "
             f"FILE.safetensors (make: BACKBONE=...); `metabench weights import` makes one from a checkpoint"
         )
-    if dtype not in DTYPES:
-        raise unknown("--dtype", dtype, DTYPES)
     return Request(
         benchmark=benchmark,
         domains=benchmark.select(datasets),
         methods=tuple(parse_methods([adapters] if adapters and adapters.strip() else benchmark.adapters)),
-        backbone=BackboneChoice(chosen, weights, dtype),
+        backbone=backbone_choice(chosen, weights, dtype),
         split=checked_split(benchmark, split),
         tasks=tasks or benchmark.tasks,
         seed=seed,
         out=out,
-        records=records,
+        records=records and records.absolute(),
         cache=cache_folder(),
         device=checked_device(device),
         workers=workers or default_workers(device),
     )
+
+
+def backbone_choice(name: str, weights: Path | None, dtype: str) -> BackboneChoice:
+    """A backbone in words that mean the same in every process. Raises HarnessError for an unknown precision."""
+    if dtype not in DTYPES:
+        raise unknown("--dtype", dtype, DTYPES)
+    if name.endswith(".safetensors"):
+        name = str(Path(name).absolute())
+    return BackboneChoice(name, weights and weights.absolute(), dtype)
 
 
 def checked_split(benchmark: Benchmark, split: str | None) -> str:

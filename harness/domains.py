@@ -21,7 +21,7 @@ class OpenDomain(NamedTuple):
 
 def cache_folder() -> Path:
     """`METABENCH_CACHE`, default `~/.cache/metabench`: everything in it can be made again."""
-    return Path(os.environ.get("METABENCH_CACHE", "~/.cache/metabench")).expanduser()
+    return Path(os.environ.get("METABENCH_CACHE", "~/.cache/metabench")).expanduser().absolute()
 
 
 def open_domains(

@@ -55,8 +55,13 @@ class Configured:
 
 def parse_methods(texts: Sequence[str]) -> list[Method]:
     """Methods as written on the command line or in a benchmark file; the same one twice counts once."""
-    parsed = [Method(name, given) for text in texts for name, given in adapters.parse_list(text)]
+    parsed = [Method(_absolute(name), given) for text in texts for name, given in adapters.parse_list(text)]
     return list({method.label: method for method in parsed}.values())
+
+
+def _absolute(name: str) -> str:
+    """A plug-in file by its whole path, since workers may stand in another folder; other names as they are."""
+    return str(Path(name).absolute()) if name.endswith(".py") else name
 
 
 def configure(method: Method, domain: str, seen: str, setting: Setting, backbone: Backbone) -> Configured:

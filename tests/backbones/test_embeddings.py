@@ -17,6 +17,7 @@ from backbones.embeddings import EmbeddingStore, embed_in_fixed_batches
 from backbones.errors import BackboneError
 from backbones.frozen import FrozenBackbone
 from backbones.resnet18 import ResNet18
+from results.errors import WriteError
 
 CLASS = "ab12"
 
@@ -175,7 +176,7 @@ def test_full_disk_is_named_and_what_was_stored_stays(tmp_path: Path) -> None:
     store.save(CLASS, few, vectors(few))
     with (
         disk_with_room_for(4096),
-        pytest.raises(BackboneError, match=r"ab12\.npz: cannot be written \(File too large\)"),
+        pytest.raises(WriteError, match=r"ab12\.npz: cannot be written \(File too large\)"),
     ):
         store.save(CLASS, many, vectors(many))
     assert np.array_equal(store.load(CLASS, few), vectors(few))

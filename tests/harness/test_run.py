@@ -66,7 +66,7 @@ def test_a_longer_plan_reuses_the_rows_of_a_shorter_one(run_ok, workspace):
 
 
 def test_workers_change_no_bit(run_ok, workspace):
-    options = ("--adapters", "ncc,url,copa", "--tasks", 25)
+    options = ("--adapters", "ncc,url,copa", "--tasks", 25, "--backbone", "resnet18-pocket-random")
     run_ok(*options)
     alone = rows(workspace)
     shutil.rmtree(workspace / "runs")

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from boltons.fileutils import atomic_save
 from PIL import Image
 
 from episodes.sources.pocket_build import clipart, emoji, fashion, icons, sprites
@@ -22,6 +21,7 @@ from episodes.sources.pocket_build.notices import icon_sets_table
 from episodes.sources.pocket_build.split import SEED, flat_spec, split_names
 from episodes.sources.pocket_build.twins import distinct, without_shared
 from episodes.writing import write_dataset
+from results.files import write_whole
 
 
 class Recipe(NamedTuple):
@@ -91,13 +91,9 @@ def main() -> None:
     for domain in given.domains or RECIPES:
         counts[domain] = build(domain, work, out)
         print(domain, counts[domain])
-    _write(counts_file, json.dumps({name: counts[name] for name in RECIPES if name in counts}, indent=2) + "\n")
-    _write(out / "ICON_SETS.md", icon_sets_table(work))
-
-
-def _write(path: Path, text: str) -> None:
-    with atomic_save(str(path), text_mode=False, overwrite=True) as file:
-        file.write(text.encode("utf-8"))
+    known = {name: counts[name] for name in RECIPES if name in counts}
+    write_whole(counts_file, f"{json.dumps(known, indent=2)}\n".encode())
+    write_whole(out / "ICON_SETS.md", icon_sets_table(work).encode())
 
 
 if __name__ == "__main__":
