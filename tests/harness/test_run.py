@@ -7,9 +7,12 @@ import subprocess
 import sys
 import time
 
+import msgspec
 import pytest
 from tiny_images import images_of
 
+import backbones
+from backbones.weights import save_weights
 from episodes.dataset import DatasetRecords
 from episodes.tfrecord import write_records
 
@@ -154,6 +157,20 @@ def test_two_runs_at_once_share_a_store(workspace, environment):
     processes = [_start(workspace, environment, "--adapters", name, "--workers", "1") for name in ("ncc", "url")]
     assert [process.wait(timeout=120) for process in processes] == [0, 0]
     assert len(rows(workspace)) == 24
+
+
+def test_weights_of_unknown_training_are_cautioned_and_shown_as_such(run_ok, workspace):
+    save_as_unknown(workspace / "mine.safetensors")
+    done = run_ok("--backbone", "mine.safetensors")
+    assert "caution   what mine was trained on is unknown" in done.out
+    assert {row[0] for row in rows(workspace, "seen")} == {"unknown"}
+    assert board(workspace)["ncc"]["unseen_mean"] == ""
+
+
+def save_as_unknown(path):
+    backbone = backbones.load("resnet18-pocket-random")
+    card = msgspec.structs.replace(backbone.card, name="mine", training_data_known=False)
+    save_weights(backbone.module.state_dict(), card, path)
 
 
 def test_a_plug_in_file_from_the_users_folder_runs(run_ok, workspace):

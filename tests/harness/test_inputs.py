@@ -1,0 +1,89 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import adapters
+from episodes.plan import plan_domain
+from episodes.sampling import EpisodeConfig
+from episodes.spec import DatasetSpec
+from harness.errors import HarnessError
+from harness.inputs import DomainData, check_needs, make_task
+from harness.methods import Method, configure
+
+
+@pytest.fixture
+def plan():
+    spec = DatasetSpec("set", np.full(11, 20), {"test": range(3, 11)}, ("",) * 11)
+    return plan_domain("set", spec, split="test", protocol=EpisodeConfig(), seed=0, tasks=4)
+
+
+@pytest.fixture
+def data(plan):
+    """Features that name their image: (class id, record number)."""
+    classes, records = plan.images
+    features = np.stack([classes, records], axis=1).astype(np.float32)
+    return DomainData(plan, Path(), Path(), features)
+
+
+def test_every_feature_is_that_of_its_image(data, plan):
+    for task in range(len(plan)):
+        episode = plan.episode(task)
+        support, queries, labels = make_task(data, task, adapters.load("ncc"), None, "cpu")
+        assert support.features[:, 0].tolist() == episode.support_classes.tolist()
+        assert support.features[:, 1].tolist() == episode.support_records.tolist()
+        assert queries[:, 0].tolist() == episode.query_classes.tolist()
+        assert queries[:, 1].tolist() == episode.query_records.tolist()
+        assert support.way == episode.way
+        assert labels.tolist() == episode.query_labels.tolist()
+
+
+def test_an_adapter_gets_only_what_it_asks_for(data):
+    support, _, _ = make_task(data, 0, adapters.load("ncc"), None, "cpu")
+    given = {name for name, value in support._asdict().items() if value is not None}
+    assert given == {"labels", "way", "features"}
+
+
+def test_an_adapter_cannot_spoil_the_shared_features(data):
+    support, _, _ = make_task(data, 0, adapters.load("ncc"), None, "cpu")
+    before = data.features.copy()
+    support.features.zero_()
+    assert np.array_equal(data.features, before)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_features_that_are_not_finite_are_refused_before_the_adapter_sees_them(data, bad):
+    data.features[:, 1] = bad
+    with pytest.raises(HarnessError, match="set, episode 2: the features tensor holds NaN or infinity"):
+        make_task(data, 2, adapters.load("ncc"), None, "cpu")
+
+
+def test_a_wish_that_no_episode_can_grant_is_named():
+    class Wishful:
+        needs = frozenset({"features", "query_labels"})
+        takes = "features"
+
+    with pytest.raises(HarnessError, match="adapter 'wishful' needs 'query_labels'"):
+        check_needs("wishful", Wishful())
+
+
+@pytest.mark.parametrize(
+    ("method", "domain", "seen", "expected"),
+    [
+        ("url", "icons", "seen", {"lr": 0.1}),
+        ("url", "icons", "unseen", {"lr": 1.0}),
+        ("url", "icons", "unknown", {"lr": 1.0}),
+        ("copa", "mnist", "unseen", {"lr": 5e-3, "weight_decay": 0.0}),
+        ("copa", "traffic_sign", "seen", {"lr": 5e-3, "weight_decay": 0.0}),
+        ("copa", "icons", "seen", {"lr": 1e-3, "weight_decay": 0.1}),
+    ],
+)
+def test_published_rates_are_resolved_by_the_harness(method, domain, seen, expected):
+    configured = configure(Method(method, {}), domain, seen, "standard", torch.nn.Identity())
+    assert expected.items() <= dict(configured.hyperparameters).items()
+
+
+def test_a_users_hyperparameter_wins_over_the_published_one():
+    configured = configure(Method("url", {"lr": "0.25"}), "icons", "seen", "standard", torch.nn.Identity())
+    assert configured.hyperparameters == {"lr": 0.25, "steps": 40}
