@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from filelock import FileLock
 
 from backbones.contract import Backbone
 from backbones.errors import BackboneError
@@ -73,19 +74,20 @@ class EmbeddingStore:
     def save(self, fingerprint: str, records: np.ndarray, vectors: np.ndarray) -> None:
         """Add the (n, d) `vectors` of `records` to what is stored; where both have a record, the new one stays.
 
-        The file is replaced whole. Of two processes that save to the same file at the same moment one may undo the
-        other's addition, which is then embedded again. Raises WriteError if it cannot be written (full disk).
+        The file is replaced whole, by one process at a time. Raises WriteError if it cannot be written (full disk).
         """
         vectors = np.asarray(vectors, np.float64 if vectors.dtype == np.float64 else np.float32)
         if vectors.ndim != 2 or len(vectors) != len(records):
             raise ValueError(f"{len(records)} records, vectors of shape {vectors.shape}")
-        stored, old = self._read(fingerprint)
-        if len(stored):
-            records, vectors = np.concatenate([records, stored]), np.concatenate([vectors, old])
-        records, first = np.unique(np.asarray(records, np.int64), return_index=True)
-        buffer = io.BytesIO()
-        np.savez(buffer, allow_pickle=False, records=records, vectors=vectors[first])
-        write_whole(self._path(fingerprint), buffer.getvalue())
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(self._folder.with_suffix(".lock")):
+            stored, old = self._read(fingerprint)
+            if len(stored):
+                records, vectors = np.concatenate([records, stored]), np.concatenate([vectors, old])
+            records, first = np.unique(np.asarray(records, np.int64), return_index=True)
+            buffer = io.BytesIO()
+            np.savez(buffer, allow_pickle=False, records=records, vectors=vectors[first])
+            write_whole(self._path(fingerprint), buffer.getvalue())
 
     def _path(self, fingerprint: str) -> Path:
         return self._folder / f"{fingerprint}.npz"

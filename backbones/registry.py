@@ -48,7 +48,7 @@ def load(
 
     from backbones.frozen import FrozenBackbone
 
-    card, module = _make(name, weights)
+    card, module = _make(name, Path(weights) if weights is not None else None)
     return FrozenBackbone(card, module, device=torch.device(device), dtype=dtype or torch.float32)
 
 

@@ -51,6 +51,8 @@ def _decode_with_pillow(data: bytes) -> np.ndarray:
     try:
         with Image.open(io.BytesIO(data), formats=_PILLOW_FORMATS) as image:
             _check_size(*image.size)
+            if image.mode.startswith("I"):  # 16-bit grey: the high byte counts, as in TensorFlow
+                return np.repeat((np.asarray(image) >> 8).astype(np.uint8)[:, :, None], 3, axis=2)
             return np.array(image.convert("RGB"))
     except UnidentifiedImageError as error:
         raise BadImage(f"neither JPEG, {', '.join(_PILLOW_FORMATS[:-1])} nor {_PILLOW_FORMATS[-1]}") from error
@@ -68,6 +70,6 @@ def resize_normalize(image: np.ndarray, size: int) -> "torch.Tensor":
     import torch
     from torch.nn.functional import interpolate
 
-    pixels = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1).unsqueeze(0).float()
+    pixels = torch.from_numpy(np.require(image, requirements=["C", "W"])).permute(2, 0, 1).unsqueeze(0).float()
     resized = interpolate(pixels, size=(size, size), mode="bilinear", align_corners=True)
     return resized.squeeze(0).div_(255.0).sub_(0.5).mul_(2.0)

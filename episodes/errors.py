@@ -1,6 +1,22 @@
 """What can be wrong with records, specs, images and plans. Every message names the file, offset or key."""
 
+import struct
+import zipfile
+import zlib
 from pathlib import Path
+
+DAMAGED_ARCHIVE = (
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    EOFError,
+    RuntimeError,  # a flipped "encrypted" flag; NotImplementedError, a flipped compression method, is one of these
+    struct.error,
+    zlib.error,
+    zipfile.BadZipFile,
+)
+"""What NumPy and zipfile raise on a `.npz` whose bytes were cut or changed."""
 
 
 class EpisodesError(Exception):

@@ -2,14 +2,13 @@
 
 import io
 import json
-import zipfile
 from dataclasses import asdict
 from pathlib import Path
 
 import msgspec
 import numpy as np
 
-from episodes.errors import BadPlan
+from episodes.errors import DAMAGED_ARCHIVE, BadPlan
 from episodes.plan import DomainPlan, Plan
 from episodes.sampling import EpisodeConfig
 from results.files import write_whole
@@ -49,11 +48,12 @@ def load_plan(path: Path) -> Plan:
                 )
                 for i, entry in enumerate(header["domains"])
             )
+        plan, stated = Plan(**common, domains=domains), header["hash"]
+        intact = plan.hash == stated
     except FileNotFoundError as error:
         raise BadPlan(f"{path}: no such plan") from error
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
-        raise BadPlan(f"{path}: not a readable plan ({error})") from error
-    plan = Plan(**common, domains=domains)
-    if plan.hash != header["hash"]:
+    except (*DAMAGED_ARCHIVE, AttributeError, IndexError) as error:
+        raise BadPlan(f"{path}: not a readable plan ({' '.join(str(error).split())})") from error
+    if not intact:
         raise BadPlan(f"{path}: the episodes do not match the plan's hash; make the plan again")
     return plan

@@ -3,7 +3,6 @@
 import hashlib
 import io
 import struct
-import zipfile
 from dataclasses import dataclass
 from functools import cached_property
 from mmap import mmap
@@ -12,7 +11,7 @@ from pathlib import Path
 import google_crc32c
 import numpy as np
 
-from episodes.errors import CorruptRecord
+from episodes.errors import DAMAGED_ARCHIVE, CorruptRecord
 from results.files import write_whole
 
 HEADER_BYTES = 12
@@ -94,5 +93,5 @@ def _load(file: Path, stamp: np.ndarray) -> RecordIndex | None:
             if not np.array_equal(arrays["stamp"], stamp):
                 return None
             return RecordIndex(arrays["starts"], arrays["lengths"], arrays["crcs"])
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+    except DAMAGED_ARCHIVE:
         return None

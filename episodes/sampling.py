@@ -40,6 +40,13 @@ class EpisodeConfig:
     ignore_hierarchy_probability: float = 0.0
     use_all_classes: bool = False
 
+    def __post_init__(self) -> None:
+        """Equal configurations get equal fields, whatever they were read from: they are hashed."""
+        if isinstance(self.num_support, list):
+            object.__setattr__(self, "num_support", tuple(self.num_support))
+        for name in ("min_log_weight", "max_log_weight", "ignore_hierarchy_probability"):
+            object.__setattr__(self, name, float(getattr(self, name)))
+
     @property
     def max_shots(self) -> int | None:
         """The largest fixed number of support images per class; None when shots are variable."""
@@ -103,7 +110,7 @@ class EpisodeSampler:
     def _flat_classes(self) -> np.ndarray:
         config, rng, eligible = self._config, self._rng, self._eligible
         if config.use_all_classes:
-            return eligible
+            return eligible.copy()
         way = config.num_ways
         if way is None:
             way = int(rng.randint(config.min_ways, min(config.max_ways, len(eligible)) + 1))
@@ -113,7 +120,7 @@ class EpisodeSampler:
         assert self._spans is not None
         leaves = self._spans[self._rng.randint(0, len(self._spans))]
         if len(leaves) <= self._config.max_ways:
-            return leaves
+            return leaves.copy()
         return leaves[self._rng.permutation(len(leaves))[: self._config.max_ways]]
 
     def _bilevel_classes(self) -> np.ndarray:
@@ -175,12 +182,14 @@ class EpisodeSampler:
         config, available = self._config, len(self._eligible)
         if (bilevel or dag) and (config.num_ways is not None or config.use_all_classes):
             raise NotEnoughImages("a fixed number of ways cannot follow a class hierarchy; set ignore_hierarchy = true")
+        if bilevel and dag:
+            raise NotEnoughImages("a split has superclasses or a class graph, not both")
         if bilevel and config.min_examples_in_class > 0:
             raise NotEnoughImages("min_examples_in_class cannot be used with superclasses; set ignore_hierarchy = true")
         if config.use_all_classes and available < len(self._images):
             raise NotEnoughImages("use_all_classes with min_examples_in_class would drop classes; choose one")
         need = config.num_ways or config.min_ways
-        if available < need and not (dag or config.use_all_classes):
+        if available < need and not dag:
             raise NotEnoughImages(
                 f"an episode needs {need} classes; this split has {available} with at least "
                 f"{config.min_examples_in_class} images"

@@ -96,15 +96,22 @@ def record(store: ResultStore, run: Run) -> None:
     entries = [
         Entry(
             method=cell.configured.method.label,
-            backbone=run.backbone.name,
+            backbone=_label(run),
             domain=cell.domain.name,
             adapter_hash=cell.configured.adapter_hash,
             backbone_hash=run.backbone_hash,
             flags=json.dumps(FLAGS),
+            seen=cell.domain.seen,
         )
         for cell in run.cells
     ]
     store.record_entries(run.plan.hash, entries)
+
+
+def _label(run: Run) -> str:
+    """The backbone's name on the leaderboard, with its precision where that is not the usual one."""
+    dtype = run.request.backbone.dtype
+    return run.backbone.name if dtype == "float32" else f"{run.backbone.name} {dtype}"
 
 
 def row_of(run: Run, cell: Cell, result: EpisodeResult) -> Row:

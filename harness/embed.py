@@ -49,7 +49,7 @@ def load_features(data: DatasetRecords, plan: DomainPlan, store: EmbeddingStore)
 def _vectors(data: DatasetRecords, images: Images, backbone: Backbone, advance: Advance) -> Iterator[np.ndarray]:
     for batch in embed_in_fixed_batches(backbone, _network_inputs(data, images, backbone.card.image_size)):
         advance(len(batch))
-        yield from batch.float().cpu().numpy()
+        yield from (batch if batch.dtype == torch.float64 else batch.float()).cpu().numpy()
 
 
 def _network_inputs(data: DatasetRecords, images: Images, size: int) -> Iterator[torch.Tensor]:

@@ -15,6 +15,7 @@ import backbones
 from adapters.contract import Adapter
 from harness.errors import HarnessError
 from harness.inputs import DomainData, make_task
+from results.identity import canonical_hash
 
 if TYPE_CHECKING:
     import torch
@@ -74,7 +75,10 @@ def evaluate_block(block: Block) -> list[EpisodeResult]:
 
 def _load(block: Block) -> tuple[Adapter, Backbone | None]:
     backbone = load_backbone(block.backbone, block.device) if block.backbone else None
-    return adapters.load(block.adapter, backbone=backbone, **block.hyperparameters), backbone
+    adapter = adapters.load(block.adapter, backbone=backbone, **block.hyperparameters)
+    if canonical_hash(adapters.configuration(adapter)) != block.adapter_hash:
+        raise HarnessError(f"adapter {block.adapter!r} was changed while the run used it; start the run again")
+    return adapter, backbone
 
 
 @functools.lru_cache(maxsize=1)
@@ -90,17 +94,20 @@ def _evaluate(block: Block, task: int, adapter: Adapter, backbone: Backbone | No
 
     support, queries, labels = make_task(block.data, task, adapter, backbone, block.device)
     rng = _generator(block, task)
-    started = time.perf_counter()
-    predictor = adapter.adapt(support, rng=rng)
-    with torch.no_grad():
-        logits = predictor(queries)
-    predictions = logits.argmax(dim=1).cpu()  # copying back also waits for the device
-    wall_s = time.perf_counter() - started
     where = f"adapter {block.adapter!r}, {block.data.plan.domain}, episode {task}"
+    started = time.perf_counter()
+    try:
+        predictor = adapter.adapt(support, rng=rng)
+        with torch.no_grad():
+            logits = predictor(queries).cpu()  # copying back also waits for the device
+    except Exception as error:  # whatever a plug-in does wrong, its user is told which one and where
+        raise HarnessError(f"{where}: {type(error).__name__}: {error} (--traceback shows the place)") from error
+    wall_s = time.perf_counter() - started
     if logits.shape != (len(labels), support.way):
         raise HarnessError(f"{where}: logits of shape {tuple(logits.shape)}, expected {(len(labels), support.way)}")
     if not torch.isfinite(logits).all():
         raise HarnessError(f"{where}: logits hold NaN or infinity; a smaller learning rate may help")
+    predictions = logits.argmax(dim=1)
     return EpisodeResult(task, float((predictions == labels).double().mean()), wall_s)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from adapters.contract import Adapter, Support
 from episodes.dataset import DatasetRecords
 from episodes.decode import resize_normalize
-from episodes.plan import DomainPlan, Episode
+from episodes.plan import DomainPlan, Episode, random_state
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ BATCH = 64
 @dataclass(frozen=True)
 class DomainData:
     """One domain as workers need it: its plan, where its records lie, and the (n, d) features of its distinct images
-    (None when no adapter asks for features), in the sorted order of `plan.images()`."""
+    (None when no adapter asks for features), in the sorted order of `plan.images`."""
 
     plan: DomainPlan
     folder: Path
@@ -60,14 +60,20 @@ def make_task(data: DomainData, task: int, adapter: Adapter, backbone: Backbone 
     make = _InputMaker(data, backbone, device)
     kinds = sorted({"features", "maps", "images"} & adapter.needs)
     inputs: dict[str, Any] = {kind: make(kind, episode.support_images) for kind in kinds}
-    queries = make(adapter.takes, episode.query_images)
+    order = _shuffled(data.plan.hashes[task], len(episode.query_labels))
+    queries = make(adapter.takes, episode.query_images[order])
     for kind, tensor in (*inputs.items(), ("query", queries)):
         if not torch.isfinite(tensor).all():
             raise HarnessError(f"{data.plan.domain}, episode {task}: the {kind} tensor holds NaN or infinity")
     if "class_names" in adapter.needs:
         inputs["class_names"] = _class_names(data, episode)
     support = Support(labels=torch.from_numpy(episode.support_labels).to(device), way=episode.way, **inputs)
-    return Task(support, queries, torch.from_numpy(episode.query_labels))
+    return Task(support, queries, torch.from_numpy(episode.query_labels[order]))
+
+
+def _shuffled(episode_hash: str, count: int) -> np.ndarray:
+    """An order of the queries that tells nothing: in a plan they lie class by class, as many of each."""
+    return random_state(bytes.fromhex(episode_hash)).permutation(count)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from results.files import write_whole
 if TYPE_CHECKING:
     from harness.cells import Run
 
-_PACKAGES = ("metabench", "torch", "numpy", "scipy", "pandas", "simplejpeg", "pillow")
+_PACKAGES = ("metabench", "torch", "numpy", "pandas", "simplejpeg", "pillow")
 
 
 def write_manifest(run: "Run", *, embedded: int, computed: int) -> None:

@@ -25,15 +25,16 @@ class Entry:
     adapter_hash: str
     backbone_hash: str
     flags: str  # JSON object
+    seen: str  # seen | unseen | unknown: what the backbone's card says of the domain now
 
 
 def name_methods(rows: pd.DataFrame, entries: pd.DataFrame) -> pd.DataFrame:
-    """The rows of a plan that belong to its entries, with the column `method` and the entry's `backbone`.
+    """The rows of a plan that belong to its entries, with the column `method` and the entry's `backbone` and `seen`.
 
     A row stands once for every entry that it answers (`url` and `url(lr=1.0)` may share theirs). Where a plan was run
     with several backbones, methods are called `<method> @ <backbone>`.
     """
     several = entries["backbone"].nunique() > 1
     names = entries["method"] + (" @ " + entries["backbone"] if several else "")
-    wanted = entries[[*CONFIGURATION, "backbone"]].assign(method=names)
-    return rows.drop(columns="backbone").merge(wanted, on=CONFIGURATION, how="inner")
+    wanted = entries[[*CONFIGURATION, "backbone", "seen"]].assign(method=names)
+    return rows.drop(columns=["backbone", "seen"]).merge(wanted, on=CONFIGURATION, how="inner")

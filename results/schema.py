@@ -64,6 +64,7 @@ CREATE TABLE plan_entries (
     adapter_hash TEXT NOT NULL,
     backbone_hash TEXT NOT NULL,
     flags TEXT NOT NULL,
+    seen TEXT NOT NULL,
     PRIMARY KEY (plan_hash, method, backbone, domain)
 );
 """

@@ -93,9 +93,17 @@ class ResultStore:
             )
 
     def record_entries(self, plan_hash: str, entries: Sequence[Entry]) -> None:
-        """Keep what the plan was run with; of one method, backbone and domain the latest configuration stands."""
+        """Keep what the plan was run with; of one method, backbone and domain the latest configuration stands.
+
+        A backbone whose weights have changed under its name takes its former entries away (never the rows): methods
+        on old and on new weights must not stand side by side as if they had shared them.
+        """
         marks = ", ".join("?" * (1 + len(ENTRY_FIELDS)))
         with self._transaction() as connection:
+            connection.executemany(
+                "DELETE FROM plan_entries WHERE plan_hash = ? AND backbone = ? AND backbone_hash <> ?",
+                {(plan_hash, entry.backbone, entry.backbone_hash) for entry in entries},
+            )
             connection.executemany(
                 f"INSERT OR REPLACE INTO plan_entries (plan_hash, {', '.join(ENTRY_FIELDS)}) VALUES ({marks})",
                 [(plan_hash, *astuple(entry)) for entry in entries],

@@ -36,6 +36,12 @@ def test_pngs_decode_exactly(pixels):
     np.testing.assert_array_equal(decode_image(encoded(pixels)), pixels)
 
 
+def test_of_16_bit_grey_the_high_byte_counts():
+    out = io.BytesIO()
+    Image.fromarray(np.array([[0, 1, 128, 255]], np.uint16) * 257).save(out, "PNG")
+    assert decode_image(out.getvalue())[0, :, 0].tolist() == [0, 1, 128, 255]
+
+
 def test_transparency_is_dropped_not_blended():
     image = np.full((4, 4, 4), (200, 100, 50, 0), np.uint8)
     assert decode_image(encoded(image, mode="RGBA"))[0, 0].tolist() == [200, 100, 50]

@@ -1,4 +1,5 @@
 import json
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -54,6 +55,20 @@ def test_a_range_of_shots_is_drawn_once_for_all_classes():
         tuple(set(sampler([40] * 8, seed, num_support=(2, 4)).sample().num_support.tolist())) for seed in range(40)
     }
     assert drawn == {(2,), (3,), (4,)}
+
+
+def test_equal_configurations_are_equal_however_they_are_written():
+    assert asdict(EpisodeConfig(num_support=[1, 5], ignore_hierarchy_probability=0)) == asdict(
+        EpisodeConfig(num_support=(1, 5))
+    )
+    assert type(EpisodeConfig(ignore_hierarchy_probability=0).ignore_hierarchy_probability) is float
+
+
+def test_a_description_may_be_written_to_without_harm():
+    classes = SplitClasses(np.full(6, 30), spanned_leaves=[[0, 1, 2, 3, 4]])
+    stream = sampler(classes)
+    stream.sample().class_ids[:] = 5
+    assert stream.sample().class_ids.tolist() == [0, 1, 2, 3, 4]
 
 
 def test_superclasses_are_never_mixed():

@@ -33,10 +33,17 @@ def test_every_feature_is_that_of_its_image(data, plan):
         support, queries, labels = make_task(data, task, adapters.load("ncc"), None, "cpu")
         assert support.features[:, 0].tolist() == episode.support_classes.tolist()
         assert support.features[:, 1].tolist() == episode.support_records.tolist()
-        assert queries[:, 0].tolist() == episode.query_classes.tolist()
-        assert queries[:, 1].tolist() == episode.query_records.tolist()
         assert support.way == episode.way
-        assert labels.tolist() == episode.query_labels.tolist()
+        expected = zip(episode.query_classes, episode.query_records, episode.query_labels, strict=True)
+        given = zip(*queries.T.tolist(), labels.tolist(), strict=True)
+        assert sorted(given) == sorted(map(tuple, np.array(list(expected)).tolist()))
+
+
+def test_the_order_of_the_queries_tells_nothing_and_is_always_the_same(data):
+    adapter = adapters.load("ncc")
+    labels = [make_task(data, task, adapter, None, "cpu").query_labels.tolist() for task in range(4)]
+    assert labels == [make_task(data, task, adapter, None, "cpu").query_labels.tolist() for task in range(4)]
+    assert all(order != sorted(order) for order in labels)
 
 
 def test_an_adapter_gets_only_what_it_asks_for(data):

@@ -12,9 +12,13 @@ import pytest
 from tiny_images import images_of
 
 import backbones
+from backbones.registry import SHIPPED
 from backbones.weights import save_weights
 from episodes.dataset import DatasetRecords
 from episodes.tfrecord import write_records
+from harness.errors import HarnessError
+from harness.evaluate import Block, evaluate_block, load_backbone
+from harness.inputs import DomainData
 
 
 def rows(workspace, columns="domain, task, adapter, accuracy"):
@@ -160,17 +164,54 @@ def test_two_runs_at_once_share_a_store(workspace, environment):
 
 
 def test_weights_of_unknown_training_are_cautioned_and_shown_as_such(run_ok, workspace):
-    save_as_unknown(workspace / "mine.safetensors")
+    save_as(workspace / "mine.safetensors", training_data_known=False)
     done = run_ok("--backbone", "mine.safetensors")
     assert "caution   what mine was trained on is unknown" in done.out
     assert {row[0] for row in rows(workspace, "seen")} == {"unknown"}
     assert board(workspace)["ncc"]["unseen_mean"] == ""
 
 
-def save_as_unknown(path):
+def save_as(path, **changes):
     backbone = backbones.load("resnet18-pocket-random")
-    card = msgspec.structs.replace(backbone.card, name="mine", training_data_known=False)
+    card = msgspec.structs.replace(backbone.card, name="mine", **changes)
     save_weights(backbone.module.state_dict(), card, path)
+
+
+def test_what_a_card_says_later_counts_for_rows_already_stored(run_ok, workspace):
+    save_as(workspace / "mine.safetensors", training_data_known=False)
+    run_ok("--backbone", "mine.safetensors")
+    save_as(workspace / "mine.safetensors", training_data_known=True, trained_on={"reds": ("train",)})
+    load_backbone.cache_clear()
+    run_ok("--backbone", "mine.safetensors")
+    assert last_manifest(workspace)["episodes_computed"] == 0
+    assert board(workspace)["ncc"]["seen_domains"] == "reds"
+    assert board(workspace)["ncc"]["unseen_domains"] == "blues"
+
+
+def test_other_weights_under_the_same_name_never_share_a_table_with_the_old_ones(run_ok, workspace):
+    shutil.copy(SHIPPED / "resnet18-pocket.safetensors", workspace / "mine.safetensors")
+    shutil.copy(SHIPPED / "resnet18-pocket.json", workspace / "mine.json")
+    run_ok("--backbone", "mine.safetensors", "--adapters", "ncc,url")
+    save_as(workspace / "mine.safetensors")
+    card = json.loads((workspace / "mine.json").read_text())
+    (workspace / "mine.json").write_text(json.dumps({**card, "name": "resnet18-pocket"}))
+    load_backbone.cache_clear()
+    run_ok("--backbone", "mine.safetensors", "--adapters", "ncc")
+    assert set(board(workspace)) == {"ncc"}
+    assert len(rows(workspace)) == 36  # nothing is lost, it is only not shown
+
+
+def test_another_precision_is_another_line(run_ok, workspace):
+    run_ok("--backbone", "resnet18-pocket-random")
+    run_ok("--backbone", "resnet18-pocket-random", "--dtype", "float64")
+    assert set(board(workspace)) == {"ncc @ resnet18-pocket-random", "ncc @ resnet18-pocket-random float64"}
+
+
+def test_an_adapter_that_changes_during_the_run_is_stopped(workspace, tiny_records):
+    data = DomainData(None, tiny_records / "reds", workspace / "cache", None)
+    block = Block(data, "url", {"lr": 0.5}, "hash of another configuration", None, "cpu", 0, 1)
+    with pytest.raises(HarnessError, match="'url' was changed while the run used it"):
+        evaluate_block(block)
 
 
 def test_a_plug_in_file_from_the_users_folder_runs(run_ok, workspace):

@@ -16,7 +16,7 @@ def store(tmp_path, record):
 
 def entry_of(row, method):
     """The entry that a row answers."""
-    fields = ("backbone", "domain", "adapter_hash", "backbone_hash", "flags")
+    fields = ("backbone", "domain", "adapter_hash", "backbone_hash", "flags", "seen")
     return Entry(method=method, **{name: getattr(row, name) for name in fields})
 
 

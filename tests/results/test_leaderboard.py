@@ -159,6 +159,7 @@ def test_the_columns_it_asks_for_are_enough(tmp_path, make_row, record):
             adapter_hash=row.adapter_hash,
             backbone_hash=row.backbone_hash,
             flags="{}",
+            seen="seen",
         )
         store.record_entries("plan", [entry])
         rows, plan = name_methods(store.rows("plan", COLUMNS), store.entries("plan")), store.plan("plan")
