@@ -13,7 +13,7 @@ RECORDS  ?=
 OUT      ?= runs
 JOBS     ?= 2
 
-OPTIONS = --seed $(SEED) --out $(OUT) \
+OPTIONS = --seed $(SEED) --out "$(OUT)" \
 	$(if $(ADAPTERS),--adapters "$(ADAPTERS)") $(if $(DATASETS),--datasets "$(DATASETS)") \
 	$(if $(TASKS),--tasks $(TASKS)) $(if $(BACKBONE),--backbone "$(BACKBONE)") $(if $(RECORDS),--records "$(RECORDS)")
 
@@ -32,7 +32,7 @@ benchmark-%: $(READY) ## run another benchmark: make benchmark-meta-dataset-mdl 
 	@$(BIN)/metabench run $* $(OPTIONS)
 
 leaderboard: $(READY) ## print the last run's leaderboard again and write runs/leaderboard.csv
-	@$(BIN)/metabench leaderboard --out $(OUT)
+	@$(BIN)/metabench leaderboard --out "$(OUT)"
 
 ls: $(READY) ## list benchmarks, adapters and backbones
 	@$(BIN)/metabench ls

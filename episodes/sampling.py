@@ -190,10 +190,8 @@ class EpisodeSampler:
             raise NotEnoughImages("use_all_classes with min_examples_in_class would drop classes; choose one")
         need = config.num_ways or config.min_ways
         if available < need and not dag:
-            raise NotEnoughImages(
-                f"an episode needs {need} classes; this split has {available} with at least "
-                f"{config.min_examples_in_class} images"
-            )
+            enough = f" with at least {config.min_examples_in_class} images" if config.min_examples_in_class else ""
+            raise NotEnoughImages(f"an episode needs {need} classes; this split has {available}{enough}")
         if self._spans is not None and not self._spans:
             raise NotEnoughImages(f"no node of the class graph spans {config.min_ways} to {MAX_SPANNED_LEAVES} classes")
         if self._superclass_sizes is not None and (

@@ -28,7 +28,7 @@ BenchmarkName = Annotated[str, typer.Argument(help="Name of a benchmark (see `me
 Datasets = Annotated[str | None, typer.Option("--datasets", help="Some of its domains only, as in mnist,icons.")]
 Tasks = Annotated[int | None, typer.Option("--tasks", min=1, help="Episodes per domain (default: the benchmark's).")]
 Split = Annotated[str | None, typer.Option("--split", help="train, valid or test (default: the benchmark's).")]
-Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of the episodes and of stochastic methods.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, max=2**63 - 1, help="Seed of episodes and stochastic methods.")]
 
 
 @app.command()
@@ -199,8 +199,10 @@ def _fail(line: str, status: int) -> NoReturn:
 
 
 def _console() -> Console:
-    console = Console()
-    return console if console.is_terminal else Console(width=int(os.environ.get("COLUMNS", "120")))
+    console, columns = Console(), os.environ.get("COLUMNS", "")
+    if console.is_terminal:
+        return console
+    return Console(width=max(40, int(columns)) if columns.isdecimal() else 120)
 
 
 def _names(text: str | None) -> tuple[str, ...] | None:

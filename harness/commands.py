@@ -1,5 +1,6 @@
 """What each command does, once the command line is read."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -86,7 +87,7 @@ def checked_device(device: str) -> str:
     import torch
 
     try:
-        torch.empty(1, device=device)
+        torch.zeros(1, device=device).item()
     except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts
         raise HarnessError(f"--device {device}: not usable here ({str(error).splitlines()[0]})") from error
     return device
@@ -157,6 +158,8 @@ def show_leaderboard(console: Console, out: Path, plan: str | None, *, list_plan
         matching = [name for name in plans["plan_hash"] if name.startswith(plan or "")]
         if not matching:
             raise unknown("plan", plan or "", [name[:12] for name in plans["plan_hash"]])
+        if plan and len(matching) > 1:
+            raise HarnessError(f"--plan {plan} fits {', '.join(name[:12] for name in matching)}; give more of it")
         report(store, matching[0], out, console)
 
 
@@ -207,6 +210,8 @@ def pretrain_backbone(
             raise unknown("pocket domain to train on:", domain, SEEN_DOMAINS)
     if precision not in PRECISIONS:
         raise unknown("--precision", precision, PRECISIONS)
+    if not 0 < lr < math.inf:
+        raise HarnessError(f"--lr {lr}: give a positive number, as in 0.1")
     card = pretrain(
         out,
         cache=cache_folder(),

@@ -75,7 +75,9 @@ def load_benchmark(name: str) -> Benchmark:
 
 
 def _check_protocol(raw: dict[str, Any]) -> None:
-    known = {field.name for field in fields(EpisodeConfig)}
-    for key in raw.get("protocol", {}):
+    known, protocol = {field.name for field in fields(EpisodeConfig)}, raw.get("protocol", {})
+    if not isinstance(protocol, dict):
+        raise ValueError(f"protocol must be a table of keys, not {protocol!r}")
+    for key in protocol:
         if key not in known:
             raise ValueError(str(unknown("key in [protocol]:", key, known)))

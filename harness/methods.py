@@ -11,6 +11,7 @@ import adapters
 from adapters.contract import Adapter
 from backbones.contract import Backbone
 from harness.config import Setting
+from harness.errors import HarnessError
 from harness.inputs import check_needs
 from results.identity import canonical_hash
 
@@ -56,7 +57,13 @@ class Configured:
 def parse_methods(texts: Sequence[str]) -> list[Method]:
     """Methods as written on the command line or in a benchmark file; the same one twice counts once."""
     parsed = [Method(_absolute(name), given) for text in texts for name, given in adapters.parse_list(text)]
-    return list({method.label: method for method in parsed}.values())
+    methods = {method.label: method for method in parsed}
+    if not methods:
+        raise HarnessError("--adapters names no adapter; write it as ncc,url")
+    for method in parsed:
+        if methods[method.label].name != method.name:
+            raise HarnessError(f"{method.name} and {methods[method.label].name} would both be called {method.label!r}")
+    return list(methods.values())
 
 
 def _absolute(name: str) -> str:

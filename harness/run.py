@@ -31,7 +31,7 @@ def run(request: Request, console: Console) -> None:
     _say(console, request.benchmark.title)
     _say(console, f"plan      {plan.hash[:12]}: {len(plan.domains)} domains x {plan.tasks} episodes, seed {plan.seed}")
     for caution in cautions(current):
-        console.print(f"caution   {caution}", style="yellow", highlight=False)
+        console.print(f"caution   {caution}", style="yellow", highlight=False, markup=False)
     with ResultStore(request.out / "results.sqlite") as store:
         record(store, current)
         todo = list(_missing_blocks(store, current))
@@ -43,8 +43,9 @@ def run(request: Request, console: Console) -> None:
 
 
 def _missing_blocks(store: ResultStore, current: Run) -> Iterator[tuple[Cell, range]]:
-    """The blocks that lack at least one row, domain by domain."""
-    for cell in current.cells:
+    """The blocks that lack at least one row, domain by domain; two names of one configuration share theirs."""
+    distinct = {(cell.domain.name, cell.configured.adapter_hash): cell for cell in current.cells}
+    for cell in distinct.values():
         done = store.done(cell.keys)
         for block in blocks(len(cell.keys), BLOCK):
             if any(cell.keys[task] not in done for task in block):
@@ -106,4 +107,5 @@ def _jobs(current: Run, todo: list[tuple[Cell, range]]) -> Iterator[Block]:
 
 
 def _say(console: Console, line: str) -> None:
-    console.print(line, highlight=False, style="dim" if line[:1].islower() or line[:1].isdigit() else "bold")
+    style = "bold" if line[:1].isupper() else "dim"
+    console.print(line, highlight=False, markup=False, style=style)

@@ -4,11 +4,12 @@ Five are shipped as records (made by `pocket_build`); three are made from instal
 """
 
 import difflib
+import shutil
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from episodes.errors import MissingSource
-from episodes.spec import SPEC_FILE
+from episodes.errors import BadSpec, MissingSource
+from episodes.spec import FILE_PATTERN, SPEC_FILE, load_spec
 
 DOMAINS: tuple[str, ...] = ("icons", "emoji", "clipart", "glyphs", "sprites", "fashion", "mnist", "digits")
 SEEN: frozenset[str] = frozenset({"icons", "emoji", "clipart", "glyphs"})
@@ -30,9 +31,19 @@ def records_folder(domain: str, cache: Path) -> Path:
     if domain not in PACKAGES:
         return _shipped(domain)
     folder = Path(cache) / "pocket" / f"{domain}-{_versions(domain)}"
-    if not (folder / SPEC_FILE).is_file():
+    if folder.exists() and not _is_whole(folder):  # somebody took files out of the cache
+        shutil.rmtree(folder)
+    if not folder.exists():
         _make(domain, folder)
     return folder
+
+
+def _is_whole(folder: Path) -> bool:
+    try:
+        classes = len(load_spec(folder).images_per_class)
+    except BadSpec:
+        return False
+    return all((folder / FILE_PATTERN.format(class_id)).is_file() for class_id in range(classes))
 
 
 def _shipped(domain: str) -> Path:

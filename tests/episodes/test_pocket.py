@@ -135,3 +135,11 @@ def test_a_killed_build_leaves_nothing_that_reads_as_complete(tmp_path, monkeypa
             pocket.records_folder("digits", tmp_path)
     assert list(tmp_path.rglob("2.tfrecords")) and not list(tmp_path.rglob("dataset_spec.json"))
     assert load_spec(pocket.records_folder("digits", tmp_path)).images_per_class.sum() == 1797
+
+
+@pytest.mark.parametrize("name", ["3.tfrecords", "dataset_spec.json"])
+def test_a_cache_that_lost_a_file_is_made_again(tmp_path, name):
+    folder = pocket.records_folder("digits", tmp_path)
+    (folder / name).unlink()
+    assert pocket.records_folder("digits", tmp_path) == folder
+    assert (folder / name).is_file()

@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -155,6 +156,39 @@ def test_a_stopped_run_goes_on_where_it_was(run_ok, workspace, environment, sign
     run_ok(*options)
     assert last_manifest(workspace)["episodes_computed"] == 200 - stored
     assert len(rows(workspace)) == 200
+
+
+def test_workers_of_a_killed_run_do_not_outlive_it(workspace, environment):
+    options = ("--adapters", "url(steps=300)", "--tasks", "100", "--backbone", "resnet18-pocket-random")
+    with _start(workspace, environment, *options, "--workers", "2") as process:
+        try:
+            _wait_for_rows(workspace)
+            workers = _children(process.pid)
+        finally:
+            process.kill()
+    assert len(workers) >= 2
+    for _ in range(200):
+        if not any(_is_alive(pid) for pid in workers):
+            return
+        time.sleep(0.1)
+    raise AssertionError("workers are still there after 20 s")
+
+
+def _children(pid):
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def _is_alive(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def test_two_names_of_one_configuration_are_computed_once(run_ok, workspace):
+    run_ok("--adapters", "url,url(lr=1),url(lr=1.0)")
+    assert last_manifest(workspace)["episodes_computed"] == 12
+    assert set(board(workspace)) == {"url", "url(lr=1)", "url(lr=1.0)"}
 
 
 def test_two_runs_at_once_share_a_store(workspace, environment):
