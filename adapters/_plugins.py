@@ -91,7 +91,7 @@ def _import_file(path: Path) -> ModuleType:
         code = compile(source, path, "exec")
         sys.modules[name] = module  # dataclasses look their module up while the file runs
         try:
-            exec(code, module.__dict__)
+            exec(code, module.__dict__)  # the very bytes that were fingerprinted, not what a second reading finds
         except BaseException:
             del sys.modules[name]
             raise

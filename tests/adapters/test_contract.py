@@ -37,7 +37,7 @@ def task(shots, d=16, dtype=torch.float64, seed=0):
     return Support(labels, len(shots), features.relu().to(dtype)), queries.relu().to(dtype)
 
 
-def close(left, right, tolerance=1e-5):
+def assert_close(left, right, tolerance=1e-5):
     torch.testing.assert_close(left.double(), right.double(), rtol=tolerance, atol=tolerance)
 
 
@@ -55,7 +55,7 @@ def test_permuted_labels_permute_the_logits(adapter):
     support, queries = task([1, 4, 2, 6])
     renamed = torch.tensor([2, 0, 3, 1])
     logits = adapter.adapt(support)(queries)
-    close(adapter.adapt(support._replace(labels=renamed[support.labels]))(queries)[:, renamed], logits)
+    assert_close(adapter.adapt(support._replace(labels=renamed[support.labels]))(queries)[:, renamed], logits)
 
 
 @every_adapter
@@ -63,14 +63,14 @@ def test_order_of_the_support_does_not_matter(adapter):
     support, queries = task([1, 4, 2, 6])
     order = torch.randperm(len(support.labels), generator=torch.Generator().manual_seed(1))
     shuffled = support._replace(labels=support.labels[order], features=support.features[order])
-    close(adapter.adapt(shuffled)(queries), adapter.adapt(support)(queries))
+    assert_close(adapter.adapt(shuffled)(queries), adapter.adapt(support)(queries))
 
 
 @every_adapter
 def test_each_query_is_answered_alone(adapter):
     support, queries = task([3, 3, 3])
     predictor = adapter.adapt(support)
-    close(torch.cat([predictor(query[None]) for query in queries]), predictor(queries))
+    assert_close(torch.cat([predictor(query[None]) for query in queries]), predictor(queries))
 
 
 @every_adapter
@@ -114,7 +114,7 @@ def test_a_support_of_float16_is_computed_in_float32(adapter):
     support, queries = task([3, 1, 2], dtype=torch.float16)
     logits = adapter.adapt(support)(queries)
     assert logits.dtype == torch.float32
-    close(logits, adapter.adapt(support._replace(features=support.features.float()))(queries.float()))
+    assert_close(logits, adapter.adapt(support._replace(features=support.features.float()))(queries.float()))
 
 
 @every_adapter
@@ -122,7 +122,7 @@ def test_tasks_can_be_adapted_in_inference_mode_and_queried_outside(adapter):
     support, queries = task([3, 1, 2])
     with torch.inference_mode():
         predictor = adapter.adapt(support)
-    close(predictor(queries), adapter.adapt(support)(queries))
+    assert_close(predictor(queries), adapter.adapt(support)(queries))
 
 
 @pytest.mark.filterwarnings("ignore:The given NumPy array is not writable")
@@ -184,7 +184,7 @@ def test_predictors_show_their_prototypes_and_representation(adapter):
 @pytest.mark.parametrize("name", ["url", "copa"])
 def test_zero_steps_are_nearest_centroid(name):
     support, queries = task([3, 1, 2])
-    close(adapters.load(name, steps=0).adapt(support)(queries), OURS["ncc"].adapt(support)(queries), 1e-12)
+    assert_close(adapters.load(name, steps=0).adapt(support)(queries), OURS["ncc"].adapt(support)(queries), 1e-12)
 
 
 @pytest.mark.parametrize("name", ["url", "copa"])
