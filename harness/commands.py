@@ -14,7 +14,7 @@ from episodes.plan_file import save_plan
 from episodes.spec import SPLITS
 from harness.cells import make_plan
 from harness.config import Benchmark, known_benchmarks, load_benchmark
-from harness.domains import cache_folder, open_domains
+from harness.domains import cache_folder, check_records, open_domains
 from harness.engines.local import default_workers
 from harness.errors import HarnessError, unknown
 from harness.evaluate import BackboneChoice
@@ -44,6 +44,8 @@ def build_request(
 ) -> Request:
     """The request of a run; what is not given comes from the benchmark. Raises HarnessError naming the option."""
     benchmark = load_benchmark(benchmark_name)
+    domains = benchmark.select(datasets)
+    check_records(benchmark, domains, records)
     chosen = backbone or benchmark.backbone or ("resnet18" if weights else None)
     if chosen is None:
         raise HarnessError(
@@ -52,7 +54,7 @@ def build_request(
         )
     return Request(
         benchmark=benchmark,
-        domains=benchmark.select(datasets),
+        domains=domains,
         methods=tuple(parse_methods([adapters] if adapters and adapters.strip() else benchmark.adapters)),
         backbone=backbone_choice(chosen, weights, dtype),
         split=checked_split(benchmark, split),

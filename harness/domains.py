@@ -24,10 +24,8 @@ def cache_folder() -> Path:
     return Path(os.environ.get("METABENCH_CACHE", "~/.cache/metabench")).expanduser().absolute()
 
 
-def open_domains(
-    benchmark: Benchmark, domains: Sequence[Domain], records: Path | None, cache: Path
-) -> list[OpenDomain]:
-    """Open every domain's records. Raises HarnessError when `records` is needed and missing, or lacks a data set."""
+def check_records(benchmark: Benchmark, domains: Sequence[Domain], records: Path | None) -> None:
+    """Raise HarnessError when the domains lie under `records` and that is not given or not a folder."""
     needing = [domain.name for domain in domains if domain.source == "records" and not _is_absolute(domain)]
     if needing and records is None:
         raise HarnessError(
@@ -36,6 +34,13 @@ def open_domains(
         )
     if needing and records is not None and not records.is_dir():
         raise HarnessError(f"--records {records}: no such folder")
+
+
+def open_domains(
+    benchmark: Benchmark, domains: Sequence[Domain], records: Path | None, cache: Path
+) -> list[OpenDomain]:
+    """Open every domain's records. Raises HarnessError or MissingSource when `records` is missing or lacks some."""
+    check_records(benchmark, domains, records)
     folders = [_folder(domain, records, cache) for domain in domains]
     absent = [domain.name for domain, folder in zip(domains, folders, strict=True) if not folder.is_dir()]
     if absent:

@@ -73,7 +73,7 @@ def test_every_plan_keeps_a_leaderboard_of_its_own(run_tiny, metabench):
         (["run", "pocket", "--adapters", "a/my.py b/my.py"], "would both be called 'my'"),
         (["pretrain", "--out", "x.safetensors", "--lr", "nan"], "--lr nan"),
         (["pretrain", "--out", "x.safetensors", "--domains", "mnist"], "no pocket domain to train on: 'mnist'"),
-        (["run", "meta-dataset-mdl", "--backbone", "raw-pixels"], "needs its records: give --records /path"),
+        (["run", "meta-dataset-mdl"], "needs its records: give --records /path (make: RECORDS=/path)"),
         (["run", "meta-dataset-mdl", "--backbone", "raw-pixels", "--records", "nowhere"], "nowhere: no such folder"),
         (["run", "meta-dataset-mdl", "--backbone", "raw-pixels", "--records", "records"], "no folder for ilsvrc_2012"),
         (["run", "meta-dataset-mdl", "--records", "records"], "give --backbone NAME"),
