@@ -129,18 +129,21 @@ def pretrain(
     precision: Annotated[str, typer.Option(help="float32, or bf16 where the processor has it.")] = "float32",
 ) -> None:
     """Train a backbone on the pocket suite's train classes (shared trunk, one linear head per domain)."""
-    from harness.commands import pretrain_backbone
+    from harness.commands import parse_widths
+    from harness.domains import cache_folder
+    from harness.pretrain import pretrain as pretrain_backbone
 
     pretrain_backbone(
-        _console(),
         out,
-        domains=_names(domains),
-        widths=_names(widths),
+        cache=cache_folder(),
+        domains=_names(domains) or (),
+        widths=parse_widths(_names(widths) or ()),
         steps=steps,
         batch_size=batch_size,
         lr=lr,
         seed=seed,
         precision=precision,
+        console=_console(),
     )
 
 

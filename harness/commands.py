@@ -1,6 +1,5 @@
 """What each command does, once the command line is read."""
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -181,7 +180,7 @@ def import_checkpoint(
     card = weights.import_checkpoint(
         checkpoint,
         arch=arch,
-        widths=_widths(widths) if widths else None,
+        widths=parse_widths(widths) if widths else None,
         out=out,
         stem_padding=stem_padding,
         trained_on=None if trained_on is None else dict.fromkeys(trained_on, ("train",)),
@@ -192,45 +191,8 @@ def import_checkpoint(
     console.print(f"use it with: --backbone {out}", highlight=False, soft_wrap=True)
 
 
-def pretrain_backbone(
-    console: Console,
-    out: Path,
-    *,
-    domains: tuple[str, ...] | None,
-    widths: tuple[str, ...] | None,
-    steps: int,
-    batch_size: int,
-    lr: float,
-    seed: int,
-    precision: str,
-) -> None:
-    """Train a backbone and say how to use it."""
-    from harness.pretrain import PRECISIONS, SEEN_DOMAINS, pretrain
-
-    for domain in domains or ():
-        if domain not in SEEN_DOMAINS:
-            raise unknown("pocket domain to train on:", domain, SEEN_DOMAINS)
-    if precision not in PRECISIONS:
-        raise unknown("--precision", precision, PRECISIONS)
-    if not 0 < lr < math.inf:
-        raise HarnessError(f"--lr {lr}: give a positive number, as in 0.1")
-    card = pretrain(
-        out,
-        cache=cache_folder(),
-        domains=domains or SEEN_DOMAINS,
-        widths=_widths(widths or ()),
-        steps=steps,
-        batch_size=batch_size,
-        lr=lr,
-        seed=seed,
-        precision=precision,
-        console=console,
-    )
-    console.print(f"wrote {out} and its card: {card.notes}", highlight=False)
-    console.print(f"use it with: --backbone {out}", highlight=False, soft_wrap=True)
-
-
-def _widths(texts: tuple[str, ...]) -> tuple[int, ...]:
+def parse_widths(texts: tuple[str, ...]) -> tuple[int, ...]:
+    """Channels of the four stages, from text. Raises HarnessError for anything else."""
     if len(texts) != 4 or not all(text.isdecimal() and int(text) for text in texts):
         raise HarnessError(f"--widths {','.join(texts)}: give four whole numbers, as in 64,128,256,512")
     return tuple(map(int, texts))

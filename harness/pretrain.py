@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from episodes.decode import resize_normalize
 from episodes.plan import DomainPlan, plan_domain
 from episodes.sampling import EpisodeConfig
 from episodes.sources import pocket
-from harness.errors import HarnessError
+from harness.errors import HarnessError, unknown
 from harness.progress import bar
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def pretrain(
     batch_size: int = 128,
     lr: float = 0.1,
     seed: int = 0,
-    precision: Precision = "float32",
+    precision: str = "float32",
     console: Console | None = None,
 ) -> BackboneCard:
     """Train, and write the best state to `out` (.safetensors) with its card beside it.
@@ -59,8 +60,7 @@ def pretrain(
     from backbones.pretrain.supervised import Recipe, train
     from backbones.weights import save_weights
 
-    if out.suffix != ".safetensors":
-        raise HarnessError(f"--out {out}: weights are written as .safetensors; choose such a name")
+    precision = _checked(out, domains, lr, precision)
     recipe = Recipe(widths=tuple(widths), steps=steps, batch_size=batch_size, lr=lr, seed=seed, precision=precision)
     console = console or Console(quiet=True)
     sources = {name: DatasetRecords(pocket.records_folder(name, cache), cache) for name in domains}
@@ -75,7 +75,27 @@ def pretrain(
 
     with bar(console, "training", steps) as advance:
         trained = train(images, recipe, evaluate=evaluate, advance=advance, report=report)
-    return save_weights(trained.state, _card(out, domains, recipe, trained), out)
+    card = save_weights(trained.state, _card(out, domains, recipe, trained), out)
+    console.print(f"wrote {out} and its card: {card.notes}", highlight=False)
+    console.print(f"use it with: --backbone {out}", highlight=False, soft_wrap=True)
+    return card
+
+
+def _checked(out: Path, domains: Sequence[str], lr: float, precision: str) -> Precision:
+    """The precision, after a look at everything that a recipe can get wrong."""
+    if out.suffix != ".safetensors":
+        raise HarnessError(f"--out {out}: weights are written as .safetensors; choose such a name")
+    if not domains:
+        raise HarnessError(f"--domains names none; known: {', '.join(SEEN_DOMAINS)}")
+    for domain in domains:
+        if domain not in SEEN_DOMAINS:
+            raise unknown("pocket domain to train on:", domain, SEEN_DOMAINS)
+    if not 0 < lr < math.inf:
+        raise HarnessError(f"--lr {lr}: give a positive number, as in 0.1")
+    for known in PRECISIONS:
+        if precision == known:
+            return known
+    raise unknown("--precision", precision, PRECISIONS)
 
 
 def labelled_images(source: DatasetRecords, split: str) -> LabelledImages:

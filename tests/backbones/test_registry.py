@@ -1,6 +1,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,9 +16,9 @@ from backbones.weights import save_weights
 IMAGES = torch.rand(3, 3, 84, 84, generator=torch.Generator().manual_seed(0)) * 2 - 1
 
 
-def tiny_weights(folder: Path, **fields: object) -> Path:
+def tiny_weights(folder: Path, **fields: Any) -> Path:
     """A saved ResNet-18 of widths 4, 4, 8, 8."""
-    card = BackboneCard(name="tiny", arch="resnet18", widths=(4, 4, 8, 8), **fields)  # type: ignore[arg-type]
+    card = BackboneCard(name="tiny", arch="resnet18", widths=(4, 4, 8, 8), **fields)
     state = ResNet18((4, 4, 8, 8)).state_dict()
     save_weights(state, card, folder / "tiny.safetensors")
     return folder / "tiny.safetensors"

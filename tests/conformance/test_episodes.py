@@ -6,10 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from official import different_cursors, different_descriptions
+from official import check_decoding, different_cursors, different_descriptions
 
 from episodes.dataset import DatasetRecords
-from episodes.decode import decode_image, resize_normalize
 from episodes.sampling import EpisodeConfig, EpisodeSampler, SplitClasses
 
 SHARED = Path(os.environ.get("METABENCH_SHARED", Path(__file__).parents[3] / "shared"))
@@ -35,11 +34,7 @@ def test_every_record_number_equals_the_official_one():
 
 def test_jpegs_decode_bit_for_bit_and_resize_within_1e_6():
     with np.load(SHARED / "conformance/decode/decode_84.npz") as vectors:
-        for i in range(10):
-            image = decode_image(vectors[f"jpeg_{i:02d}"].tobytes())
-            np.testing.assert_array_equal(image, vectors[f"pixels_{i:02d}"])
-            out = resize_normalize(image, 84).permute(1, 2, 0).numpy()
-            np.testing.assert_allclose(out, vectors["out84"][i], atol=1e-6, rtol=0)
+        check_decoding(vectors, 10)
 
 
 @pytest.mark.parametrize("kind", ["flat", "bilevel", "dag"])

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from official import check_decoding
 from PIL import Image
 
 from episodes.decode import decode_image, resize_normalize
@@ -25,11 +26,7 @@ def pixels():
 
 def test_jpegs_decode_and_resize_as_tensorflow_does(golden):
     with np.load(golden / "episodes/decode_84.npz") as vectors:
-        for i in range(2):
-            image = decode_image(vectors[f"jpeg_{i:02d}"].tobytes())
-            np.testing.assert_array_equal(image, vectors[f"pixels_{i:02d}"])
-            network_input = resize_normalize(image, 84).permute(1, 2, 0).numpy()
-            np.testing.assert_allclose(network_input, vectors["out84"][i], atol=1e-6, rtol=0)
+        check_decoding(vectors, 2)
 
 
 def test_pngs_decode_exactly(pixels):

@@ -19,6 +19,7 @@ def tiny_domains(tmp_path, flat_spec, monkeypatch):
         classes = [images_of(10 * offset + i, 6) for i in range(8)]
         write_dataset(tmp_path / name, flat_spec(name, (3, 5, 0), [6] * 8), classes)
     monkeypatch.setattr(pocket, "records_folder", lambda domain, cache: tmp_path / domain)
+    monkeypatch.setattr("harness.pretrain.SEEN_DOMAINS", ("reds", "blues"))
     return ("reds", "blues")
 
 

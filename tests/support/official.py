@@ -4,6 +4,7 @@ import ast
 
 import numpy as np
 
+from episodes.decode import decode_image, resize_normalize
 from episodes.plan import ClassCursor
 from episodes.sampling import EpisodeConfig, EpisodeSampler, SplitClasses
 
@@ -26,6 +27,15 @@ def config_of(case):
         ignore_hierarchy=official["ignore_dag_ontology"] or official["ignore_bilevel_ontology"],
         ignore_hierarchy_probability=official["ignore_hierarchy_probability"],
     )
+
+
+def check_decoding(vectors, count):
+    """Hold `count` JPEGs to TensorFlow's pixels, bit for bit, and to its network input within 1e-6."""
+    for i in range(count):
+        image = decode_image(vectors[f"jpeg_{i:02d}"].tobytes())
+        np.testing.assert_array_equal(image, vectors[f"pixels_{i:02d}"])
+        network_input = resize_normalize(image, 84).permute(1, 2, 0).numpy()
+        np.testing.assert_allclose(network_input, vectors["out84"][i], atol=1e-6, rtol=0)
 
 
 def different_descriptions(case):
