@@ -10,6 +10,7 @@ TASKS    ?=
 BACKBONE ?=
 SEED     ?= 0
 RECORDS  ?=
+ROWS     ?=
 OUT      ?= runs
 JOBS     ?= 2
 
@@ -20,7 +21,7 @@ OPTIONS = --seed $(SEED) --out "$(OUT)" \
 # Idle threads sleep instead of spinning, so that processes do not steal each other's cores.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: help benchmark leaderboard ls test test-conformance lint pocket-records pretrain-pocket clean
+.PHONY: help benchmark leaderboard ls test test-conformance bench lint pocket-records pretrain-pocket clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+[a-z%-]*:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 28
@@ -42,6 +43,9 @@ test: $(READY) lint ## lint, type check and run the tests
 
 test-conformance: $(READY) ## hold every method to the published implementations' numbers (reads ../shared)
 	@$(BIN)/pytest tests/conformance
+
+bench: $(READY) ## measure speed against textbook forms; ROWS="stream_cold read_records"
+	@$(BIN)/python -m benches $(ROWS) --out "$(OUT)/bench.csv"
 
 lint: $(READY) ## ruff and mypy
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

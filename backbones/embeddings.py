@@ -8,7 +8,6 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,19 +28,20 @@ _DAMAGED = (
 )  # fmt: skip
 
 
-def embed_in_fixed_batches(backbone: Backbone, images: Iterable[Tensor], batch_size: int = 64) -> Iterator[Tensor]:
-    """Embed (3, s, s) images in [-1, 1]; yields (n, d) blocks in order, n = `batch_size` but for the last.
+def embed_in_fixed_batches(backbone: Backbone, blocks: Iterable[Tensor], batch_size: int = 64) -> Iterator[Tensor]:
+    """Embed (n, 3, s, s) blocks of images in [-1, 1]; yields their (m, d) vectors in order, m <= `batch_size`.
 
-    Every forward pass sees exactly `batch_size` images, the last one filled up with zeros: kernels are chosen by shape,
-    so this way an image's vector is the same to the bit wherever and beside whatever it is embedded.
+    Every forward pass sees exactly `batch_size` images, filled up with zeros where a block has fewer: kernels are
+    chosen by shape, so this way an image's vector is the same to the bit wherever and beside whatever it is embedded.
+    A block is read before the next one is asked for.
     """
-    import torch
-
-    images = iter(images)
-    while chunk := list(islice(images, batch_size)):
-        block = torch.zeros(batch_size, *chunk[0].shape, dtype=chunk[0].dtype)
-        torch.stack(chunk, out=block[: len(chunk)])
-        yield backbone.embed(block)[: len(chunk)]
+    for block in blocks:
+        for images in block.split(batch_size):
+            batch = images
+            if len(images) < batch_size:
+                batch = block.new_zeros(batch_size, *block.shape[1:])
+                batch[: len(images)] = images
+            yield backbone.embed(batch)[: len(images)]
 
 
 class EmbeddingStore:

@@ -1,8 +1,12 @@
 """The class graph of a hierarchical data set (ImageNet's WordNet subgraphs): leaves, and what each node spans."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 import msgspec
+
+MAX_SPANNED = 2**22
+"""Bound on the classes below all children of all nodes, added up: hundreds of times what ImageNet's graph has."""
 
 
 class Node(msgspec.Struct, frozen=True):
@@ -22,15 +26,22 @@ def leaves(nodes: Sequence[Node]) -> list[str]:
 def spanned_leaves(nodes: Sequence[Node]) -> list[list[int]]:
     """For every inner node, sorted by wn_id, the sorted positions (in `leaves`) of the leaves below it.
 
-    Raises ValueError for a child that is not in the graph and for a cycle.
+    Raises ValueError for a node that stands twice, for a child that is not in the graph, for a cycle, and for a graph
+    so dense that its spans would not fit in memory.
     """
     by_id = {node.wn_id: node for node in nodes}
-    position = {wn_id: i for i, wn_id in enumerate(leaves(nodes))}
-    below: dict[str, set[int]] = {wn_id: {i} for wn_id, i in position.items()}
+    if len(by_id) < len(nodes):
+        twice = next(wn_id for wn_id, count in Counter(node.wn_id for node in nodes).items() if count > 1)
+        raise ValueError(f"split_subgraphs: node {twice!r} stands twice")
+    below = {wn_id: [i] for i, wn_id in enumerate(leaves(nodes))}
+    spanned = 0
     for node in _children_first(by_id):
         if node.children_ids:
-            below[node.wn_id] = set().union(*(below[child] for child in node.children_ids))
-    return [sorted(below[wn_id]) for wn_id in sorted(by_id) if by_id[wn_id].children_ids]
+            spanned += sum(len(below[child]) for child in node.children_ids)
+            if spanned > MAX_SPANNED:
+                raise ValueError(f"split_subgraphs: the nodes span more than {MAX_SPANNED} classes, all added up")
+            below[node.wn_id] = sorted(set().union(*(below[child] for child in node.children_ids)))
+    return [below[wn_id] for wn_id in sorted(by_id) if by_id[wn_id].children_ids]
 
 
 def _children_first(by_id: dict[str, Node]) -> list[Node]:

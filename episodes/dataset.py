@@ -9,7 +9,8 @@ import numpy as np
 
 from episodes.decode import decode_image
 from episodes.errors import BadExample, BadImage, BadSpec
-from episodes.spec import FILE_PATTERN, load_spec
+from episodes.record_index import known_identity
+from episodes.spec import FILE_PATTERN, load_spec, own_file
 from episodes.tfrecord import RecordFile, parse_example
 
 MAX_OPEN_FILES = 64
@@ -33,8 +34,9 @@ class EncodedImage(NamedTuple):
 class DatasetRecords:
     """A folder of `<class id>.tfrecords` with its `dataset_spec.json`; at most 64 class files are open at once.
 
-    `folder`: the data set's records. `cache`: where record indices are kept. Raises BadSpec when a class file is
-    missing or holds another number of records than the spec says.
+    `folder`: the data set's records; it may be a link, but nothing in it may lead out of it. `cache`: where record
+    indices are kept. Raises BadSpec when a class file is missing, is a link that leads out of the folder, or holds
+    another number of records than the spec says.
     """
 
     def __init__(self, folder: Path, cache: Path | None = None) -> None:
@@ -49,26 +51,26 @@ class DatasetRecords:
         if class_id in self._open:
             self._open.move_to_end(class_id)
             return self._open[class_id]
-        path = self.folder / FILE_PATTERN.format(class_id)
-        if not path.is_file():
-            raise BadSpec(f"{path}: missing; the spec of {self.spec.name!r} lists class {class_id}")
-        file = RecordFile(path, self._cache)
-        expected = int(self.spec.images_per_class[class_id])
-        if len(file) != expected:
-            raise BadSpec(f"{path}: {len(file)} records, but the spec says class {class_id} has {expected}")
-        self._open[class_id] = file
-        if len(self._open) > MAX_OPEN_FILES:
+        path = self._path(class_id)
+        while len(self._open) >= MAX_OPEN_FILES:
             self._open.popitem(last=False)[1].close()
+        file = RecordFile(path, self._cache)
+        self._check_count(path, class_id, len(file))
+        self._open[class_id] = file
         return file
 
     def fingerprint(self, class_id: int) -> str:
         """Identity of a class file's content; with a record number it is the identity of an image."""
         if class_id not in self._fingerprints:
-            self._fingerprints[class_id] = self.class_file(class_id).fingerprint
+            path = self._path(class_id)
+            known = known_identity(path, self._cache)
+            if known is not None:
+                self._check_count(path, class_id, known.records)
+            self._fingerprints[class_id] = known.fingerprint if known else self.class_file(class_id).fingerprint
         return self._fingerprints[class_id]
 
     def split_fingerprint(self, split: str) -> str:
-        """Identity of all images of a split; opens, and so checks, each of its class files."""
+        """Identity of all images of a split; each class file must be there and hold as many as the spec says."""
         digest = hashlib.sha256()
         for class_id in self.spec.class_ids[split]:
             digest.update(self.fingerprint(class_id).encode())
@@ -82,3 +84,14 @@ class DatasetRecords:
         except BadExample as error:
             raise BadExample(f"{file.path}: record {record}: {error}") from error
         return EncodedImage(file.path, record, image)
+
+    def _path(self, class_id: int) -> Path:
+        path = own_file(self.folder, FILE_PATTERN.format(class_id))
+        if not path.is_file():
+            raise BadSpec(f"{path}: missing; the spec of {self.spec.name!r} lists class {class_id}")
+        return path
+
+    def _check_count(self, path: Path, class_id: int, records: int) -> None:
+        expected = int(self.spec.images_per_class[class_id])
+        if records != expected:
+            raise BadSpec(f"{path}: {records} records, but the spec says class {class_id} has {expected}")

@@ -49,6 +49,10 @@ class BadSpec(EpisodesError):
     """A `dataset_spec.json` that is missing, malformed, or disagrees with its files."""
 
 
+class BadProtocol(EpisodesError):
+    """An episode configuration that contradicts itself."""
+
+
 class NotEnoughImages(EpisodesError):
     """The protocol asks a split for more classes or images than it has."""
 

@@ -41,6 +41,18 @@ class Images(NamedTuple):
     classes: np.ndarray
     records: np.ndarray
 
+    @classmethod
+    def concatenate(cls, parts: Sequence[tuple[int, np.ndarray]]) -> "Images":
+        """The images of (class id, record numbers) pairs, one after another."""
+        classes = [np.full(len(records), class_id) for class_id, records in parts]
+        return cls(_concatenate(classes), _concatenate([records for _, records in parts]))
+
+    def by_class(self) -> Iterator[tuple[int, np.ndarray]]:
+        """(class id, its record numbers), class by class."""
+        for class_id in np.unique(self.classes).tolist():
+            first, last = np.searchsorted(self.classes, [class_id, class_id + 1])
+            yield class_id, self.records[first:last]
+
 
 @dataclass(frozen=True)
 class DomainPlan:
@@ -75,6 +87,11 @@ class DomainPlan:
         """Where episode i begins in `class_ids` and in `records`: two (n + 1,) arrays."""
         classes = np.concatenate([[0], np.cumsum(self.ways)])
         return classes, np.concatenate([[0], np.cumsum(self._images_per_class)])[classes]
+
+    @property
+    def episode_sizes(self) -> np.ndarray:
+        """(n,) images of each episode, support and query together."""
+        return np.diff(self._bounds[1])
 
     def _parts(self, task: int) -> tuple[np.ndarray, np.ndarray, int, np.ndarray]:
         classes, images = self._bounds

@@ -6,6 +6,7 @@ hierarchical ones (ImageNet) give a graph per split whose leaves are the classes
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import accumulate
@@ -22,10 +23,14 @@ from episodes.sampling import SplitClasses
 SPEC_FILE = "dataset_spec.json"
 FILE_PATTERN = "{}.tfrecords"
 SPLITS = ("train", "valid", "test")
-_MAX_IMAGES = 2**40
+_MAX_SPEC_BYTES = 2**25
+"""A spec of ImageNet's size, the largest of the benchmark, is smaller than one of these 32 MiB."""
 
-Count = Annotated[int, msgspec.Meta(ge=0, le=_MAX_IMAGES)]
-ClassId = Annotated[int, msgspec.Meta(ge=0)]
+_MAX_REASON = 300
+"""Characters of an error's text, which may quote the file."""
+
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**40)]
+ClassId = Annotated[int, msgspec.Meta(ge=0, le=2**31)]
 
 
 class _Flat(msgspec.Struct, tag_field="__class__", tag="DatasetSpecification", frozen=True):
@@ -83,17 +88,32 @@ class DatasetSpec:
 
 def load_spec(folder: Path) -> DatasetSpec:
     """Read `folder/dataset_spec.json`. Raises BadSpec, naming the file and the key, for anything out of order."""
-    file = Path(folder) / SPEC_FILE
+    file = own_file(Path(folder), SPEC_FILE)
     if not file.is_file():
         raise BadSpec(_missing(Path(folder)))
     try:
-        data = json.loads(file.read_bytes(), object_pairs_hook=_without_duplicates, parse_constant=_refuse_constant)
-        raw = msgspec.convert(data, _Flat | _Bilevel | _Hierarchical, strict=False, str_keys=True)
-        return _resolve(raw)
-    except (ValueError, RecursionError) as error:  # msgspec.ValidationError is a ValueError
-        raise BadSpec(f"{file}: {error}") from error
+        if file.stat().st_size > _MAX_SPEC_BYTES:
+            raise ValueError(f"larger than {_MAX_SPEC_BYTES >> 20} MiB; that is no spec of a data set")
+        text = file.read_bytes().decode("utf-8-sig")
+        data = json.loads(text, object_pairs_hook=_without_duplicates, parse_constant=_refuse_constant)
+        return _resolve(msgspec.convert(data, _Flat | _Bilevel | _Hierarchical, str_keys=True))
+    except RecursionError as error:
+        raise BadSpec(f"{file}: nested too deeply") from error
+    except ValueError as error:  # bad JSON, bad UTF-8 and msgspec.ValidationError are all of them
+        raise BadSpec(f"{file}: {str(error)[:_MAX_REASON]}") from error
     except OSError as error:
         raise BadSpec(f"{file}: cannot be read ({error.strerror})") from error
+
+
+def own_file(folder: Path, name: str) -> Path:
+    """`folder / name`, which need not exist. Raises BadSpec for a link that leads out of the folder (itself resolved).
+
+    Nothing is opened: records from elsewhere must not be able to make us read other files of the user's.
+    """
+    path = folder / name
+    if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder)):
+        raise BadSpec(f"{path}: a link to {os.path.realpath(path)}, out of the data set's folder; put the file there")
+    return path
 
 
 def _missing(folder: Path) -> str:
@@ -110,9 +130,14 @@ def _missing(folder: Path) -> str:
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result = dict(pairs)
+    if "-0" in result:  # as a class id it would be a second 0
+        raise ValueError("key '-0' is no class id")
     if len(result) != len(pairs):
-        keys = [key for key, _ in pairs]
-        raise ValueError(f"key {next(key for key in keys if keys.count(key) > 1)!r} stands twice")
+        seen: set[str] = set()
+        for key, _ in pairs:
+            if key in seen:
+                raise ValueError(f"key {key[:60]!r} stands twice")
+            seen.add(key)
     return result
 
 
@@ -123,7 +148,8 @@ def _refuse_constant(name: str) -> float:
 def _resolve(raw: _Flat | _Bilevel | _Hierarchical) -> DatasetSpec:
     if raw.file_pattern != FILE_PATTERN:
         raise ValueError(
-            f"file_pattern is {raw.file_pattern!r}; only {FILE_PATTERN!r} is supported (one file per class, no pools)"
+            f"file_pattern is {raw.file_pattern[:60]!r}; only {FILE_PATTERN!r} is supported "
+            f"(one file per class, no pools)"
         )
     superclass_sizes = spans = None
     if isinstance(raw, _Flat):
@@ -141,6 +167,7 @@ def _resolve(raw: _Flat | _Bilevel | _Hierarchical) -> DatasetSpec:
             f"the splits have {sum(per_split)} classes, but images_per_class has {len(counts)} "
             f"and class_names {len(names)}"
         )
+    "".join([raw.name, *names]).encode()  # JSON's escapes can spell half a character, which nothing could print
     images = np.array(counts, dtype=np.int64)
     images.setflags(write=False)
     stops = list(accumulate(per_split))
@@ -154,7 +181,7 @@ def _resolve(raw: _Flat | _Bilevel | _Hierarchical) -> DatasetSpec:
 def _per_split(counts: Mapping[str, int], key: str) -> list[int]:
     unknown = set(counts) - {split.upper() for split in SPLITS}
     if unknown:
-        raise ValueError(f"{key} names the unknown split {min(unknown)!r}; known: TRAIN, VALID, TEST")
+        raise ValueError(f"{key} names the unknown split {min(unknown)[:60]!r}; known: TRAIN, VALID, TEST")
     return [counts.get(split.upper(), 0) for split in SPLITS]
 
 

@@ -6,18 +6,19 @@ payload (4). The payload of a Meta-Dataset record is a `tf.train.Example` with o
 
 import functools
 import mmap
+import os
 import struct
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import google_crc32c
+from google_crc32c import value as crc32c
 
 from episodes.errors import BadExample, CorruptRecord
-from episodes.record_index import HEADER_BYTES, RecordIndex, load_or_scan, mask_crc
+from episodes.record_index import FOOTER_BYTES, FRAME_BYTES, HEADER_BYTES, RecordIndex, load_or_scan, mask_crc
 
-_HEADER = struct.Struct("<QI")
-_FOOTER = struct.Struct("<I")
+_LENGTH = struct.Struct("<Q")
+_CRC = struct.Struct("<I")
 
 
 class RecordFile:
@@ -30,25 +31,25 @@ class RecordFile:
     def __init__(self, path: Path, cache: Path | None = None) -> None:
         self.path = Path(path)
         with self.path.open("rb") as file:
-            empty = self.path.stat().st_size == 0
+            status = os.fstat(file.fileno())
+            empty = status.st_size == 0
             self._bytes = b"" if empty else mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        self.index: RecordIndex = load_or_scan(self.path, self._bytes, cache)
+        self.index: RecordIndex = load_or_scan(self.path, self._bytes, status, cache)
+        self._bounds = self.index.bounds.data  # a memoryview: gives Python numbers, faster than the array
 
     def __len__(self) -> int:
-        return len(self.index)
+        return len(self._bounds) - 1
 
     def __getitem__(self, i: int) -> bytes:
         """The payload of record i (0 <= i < len), after checking both of its checksums."""
-        if not 0 <= i < len(self):
+        bounds = self._bounds
+        if not 0 <= i < len(bounds) - 1:
             raise IndexError(f"{self.path}: no record {i}; the file has {len(self)}")
-        start, length = int(self.index.starts[i]), int(self.index.lengths[i])
-        data = self._bytes
-        stored_length, length_crc = _HEADER.unpack_from(data, start)
-        if stored_length != length or mask_crc(google_crc32c.value(data[start : start + 8])) != length_crc:
+        start, end, data = bounds[i], bounds[i + 1], self._bytes
+        if data[start : start + HEADER_BYTES] != _header(end - start - FRAME_BYTES):
             raise CorruptRecord(self.path, start, "length CRC does not match")
-        payload = data[start + HEADER_BYTES : start + HEADER_BYTES + length]
-        (payload_crc,) = _FOOTER.unpack_from(data, start + HEADER_BYTES + length)
-        if mask_crc(google_crc32c.value(payload)) != payload_crc:
+        payload = data[start + HEADER_BYTES : end - FOOTER_BYTES]
+        if mask_crc(crc32c(payload)) != _CRC.unpack_from(data, end - FOOTER_BYTES)[0]:
             raise CorruptRecord(self.path, start, "payload CRC does not match")
         return payload
 
@@ -63,22 +64,53 @@ class RecordFile:
             self._bytes.close()
 
 
+@functools.lru_cache(2**14)
+def _header(length: int) -> bytes:
+    """The 12 bytes before a payload of this length: the length and its checksum. Lengths come again and again."""
+    packed = _LENGTH.pack(length)
+    return packed + _CRC.pack(mask_crc(crc32c(packed)))
+
+
 def parse_example(payload: bytes) -> tuple[bytes, int]:
-    """(encoded image, label) of a record payload. Raises BadExample when either is missing or not single."""
-    protobuf = _example_module()
+    """(encoded image, label) of a record payload.
+
+    Other features are ignored, as the official reader does. Raises BadExample unless the payload is an Example with one
+    `image` of one byte string and one `label` of one integer, and when a feature stands twice: different readers would
+    believe different ones.
+    """
+    protobuf = _protobuf()
     try:
-        features = protobuf.Example.FromString(payload).features.feature
+        example = protobuf.Example.FromString(payload)
     except protobuf.DecodeError as error:
         raise BadExample(f"the payload is not a tf.train.Example: {error}") from error
-    # Protobuf maps create missing keys on access, so ask first.
-    images = list(features["image"].bytes_list.value) if "image" in features else []
-    labels = list(features["label"].int64_list.value) if "label" in features else []
+    features = example.features.feature
+    count = len(features)  # before the next lines: a protobuf map makes what it is asked for
+    images, labels = features["image"].bytes_list.value, features["label"].int64_list.value
     if len(images) != 1 or len(labels) != 1:
         raise BadExample(
             f"an example holds one 'image' and one 'label'; this one has {len(images)} and {len(labels)} "
-            f"(features: {', '.join(sorted(features)) or 'none'})"
+            f"({_named_features(payload)})"
         )
+    # Another size than the canonical encoding's is rare, and harmless unless something was said twice.
+    if example.ByteSize() != len(payload) and _stated_features(payload) != count:
+        raise BadExample("an example holds one 'image' and one 'label'; in this one a feature stands twice")
     return images[0], labels[0]
+
+
+def _named_features(payload: bytes) -> str:
+    names = sorted(_protobuf().Example.FromString(payload).features.feature)
+    shown = ", ".join(repr(name[:40]) for name in names[:5])
+    return f"features: {shown or 'none'}{', ...' if len(names) > 5 else ''}"
+
+
+def _stated_features(payload: bytes) -> int:
+    """How many features the bytes of an Example spell out, repetitions included (parsing keeps the last of each)."""
+    protobuf = _protobuf()
+
+    def fields(message: bytes) -> list[Any]:
+        return list(protobuf.UnknownFieldSet(protobuf.Empty.FromString(message)))
+
+    return sum(part.field_number == 1 for top in fields(payload) if top.field_number == 1 for part in fields(top.data))
 
 
 def write_records(path: Path, examples: Iterable[tuple[bytes, int]]) -> None:
@@ -108,11 +140,13 @@ def _serialize(image: bytes, label: int) -> bytes:
 
 
 @functools.cache
-def _example_module() -> Any:
-    """The Example message and its decoding error (imported late: the package brings torch with it)."""
+def _protobuf() -> Any:
+    """What of protobuf is needed here (imported late: the `tfrecord` package brings torch with it)."""
     from types import SimpleNamespace
 
+    from google.protobuf.empty_pb2 import Empty
     from google.protobuf.message import DecodeError
+    from google.protobuf.unknown_fields import UnknownFieldSet
     from tfrecord.example_pb2 import Example
 
-    return SimpleNamespace(Example=Example, DecodeError=DecodeError)
+    return SimpleNamespace(Example=Example, DecodeError=DecodeError, Empty=Empty, UnknownFieldSet=UnknownFieldSet)

@@ -3,33 +3,28 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import backbones
 from backbones.contract import Backbone
-from episodes.dataset import DatasetRecords
-from episodes.plan import DomainPlan, Plan, plan_domain
-from harness.config import Benchmark
-from harness.domains import OpenDomain, open_domains
+from episodes.plan import DomainPlan, Plan
 from harness.evaluate import EpisodeResult, load_backbone
 from harness.methods import Configured, configure
+from harness.pixels import PixelChoice, Records
+from harness.planned import Planned, load_episodes, sample_episodes
 from harness.request import Request
 from results.entries import Entry
 from results.identity import Row, canonical_hash, row_key
 from results.store import ResultStore
-
-FLAGS: dict[str, Any] = {}
-"""Options that change embeddings beyond the backbone's own identity; there are none yet."""
 
 
 class DomainRun(NamedTuple):
     """A domain in a run. `records_hash`: identity of the split's images; `seen`: the backbone card's word on it."""
 
     name: str
-    records: DatasetRecords
+    records: Records
     records_hash: str
     seen: str
     plan: DomainPlan
@@ -45,12 +40,18 @@ class Cell(NamedTuple):
 
 @dataclass(frozen=True)
 class Run:
-    """Everything that is known before the first image is decoded. The cells of a domain stand together."""
+    """Everything that is known before the first image is decoded. The cells of a domain stand together.
+
+    `left_out`: a line about domains of the request that the plan has not. `pixels`: how images are had; its flags,
+    which change embeddings, are part of each row's key.
+    """
 
     request: Request
     plan: Plan
+    left_out: str
     backbone: Backbone
     backbone_hash: str
+    pixels: PixelChoice
     cells: list[Cell]
 
 
@@ -58,27 +59,42 @@ def prepare(request: Request) -> Run:
     """Configure each method for each domain, open the records and make the plan; wrong names fail before slow steps."""
     backbone = load_backbone(request.backbone, request.device)
     identity = backbones.identity(backbone)
-    seen = {domain.name: backbone.card.seen(domain.name) for domain in request.domains}
+    pixels = PixelChoice(request.pixels, backbone.card.image_size, request.cache)
+    names = [domain.name for domain in request.domains]
+    seen = {name: backbone.card.seen(name) for name in names}
     configured = {
         name: [configure(method, name, state, request.benchmark.setting, backbone) for method in request.methods]
         for name, state in seen.items()
     }
-    opened = open_domains(request.benchmark, request.domains, request.records, request.cache)
-    plan = make_plan(request.benchmark, opened, request.split, request.tasks, request.seed)
+    planned = _planned(request)
     cells = []
-    for (name, records), domain_plan in zip(opened, plan.domains, strict=True):
+    for (name, records), domain_plan in zip(planned.domains, planned.plan.domains, strict=True):
         domain = DomainRun(name, records, records.split_fingerprint(request.split), seen[name], domain_plan)
-        cells += [Cell(domain, chosen, _keys(domain, chosen, identity)) for chosen in configured[name]]
-    return Run(request, plan, backbone, identity, cells)
+        cells += [Cell(domain, chosen, _keys(domain, chosen, identity, pixels)) for chosen in configured[name]]
+    return Run(request, planned.plan, planned.left_out, backbone, identity, pixels, cells)
 
 
-def make_plan(benchmark: Benchmark, domains: Sequence[OpenDomain], split: str, tasks: int, seed: int) -> Plan:
-    """Sample every episode."""
-    plans = [
-        plan_domain(domain.name, domain.records.spec, split=split, protocol=benchmark.protocol, seed=seed, tasks=tasks)
-        for domain in domains
-    ]
-    return Plan(benchmark.name, split, seed, tasks, tuple(plans))
+def _planned(request: Request) -> Planned:
+    if request.episodes is not None:
+        return load_episodes(
+            request.benchmark,
+            request.domains,
+            named=request.named,
+            episodes=request.episodes,
+            cache=request.cache,
+            split=request.split,
+            tasks=request.tasks,
+        )
+    return sample_episodes(
+        request.benchmark,
+        request.domains,
+        named=request.named,
+        records=request.records,
+        cache=request.cache,
+        split=request.split,
+        tasks=request.tasks or request.benchmark.tasks,
+        seed=request.seed,
+    )
 
 
 def record(store: ResultStore, run: Run) -> None:
@@ -100,7 +116,7 @@ def record(store: ResultStore, run: Run) -> None:
             domain=cell.domain.name,
             adapter_hash=cell.configured.adapter_hash,
             backbone_hash=run.backbone_hash,
-            flags=json.dumps(FLAGS),
+            flags=json.dumps(run.pixels.flags),
             seen=cell.domain.seen,
         )
         for cell in run.cells
@@ -109,9 +125,10 @@ def record(store: ResultStore, run: Run) -> None:
 
 
 def _label(run: Run) -> str:
-    """The backbone's name on the leaderboard, with its precision where that is not the usual one."""
+    """The backbone's name on the leaderboard, with its precision and pixels where those are not the usual ones."""
     dtype = run.request.backbone.dtype
-    return run.backbone.name if dtype == "float32" else f"{run.backbone.name} {dtype}"
+    unusual = [*([] if dtype == "float32" else [dtype]), *(["rounded"] if run.pixels.kind == "rounded" else [])]
+    return " ".join([run.backbone.name, *unusual])
 
 
 def row_of(run: Run, cell: Cell, result: EpisodeResult) -> Row:
@@ -137,7 +154,7 @@ def row_of(run: Run, cell: Cell, result: EpisodeResult) -> Row:
         backbone_hash=run.backbone_hash,
         weights_sha256=run.backbone.card.weights_sha256,
         dtype=run.request.backbone.dtype,
-        flags=json.dumps(FLAGS),
+        flags=json.dumps(run.pixels.flags),
         seen=domain.seen,
         way=episode.way,
         n_support=len(episode.support_labels),
@@ -148,12 +165,12 @@ def row_of(run: Run, cell: Cell, result: EpisodeResult) -> Row:
     )
 
 
-def _keys(domain: DomainRun, configured: Configured, backbone_hash: str) -> list[str]:
+def _keys(domain: DomainRun, configured: Configured, backbone_hash: str, pixels: PixelChoice) -> list[str]:
     return [
         row_key(
             adapter_hash=configured.adapter_hash,
             backbone_hash=backbone_hash,
-            flags=FLAGS,
+            flags=pixels.flags,
             domain=domain.name,
             records_hash=domain.records_hash,
             episode_hash=episode_hash,

@@ -1,13 +1,13 @@
 """The command line. Everything heavy is imported by the command that needs it, so that --help is instant."""
 
-import os
-import re
 import sys
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
-from rich.console import Console
+
+from harness.cli_records import app as records_app
+from harness.console import console, fail, names
 
 app = typer.Typer(
     name="metabench",
@@ -19,6 +19,7 @@ app = typer.Typer(
 )
 weights_app = typer.Typer(help="Bring in weights of your own.", no_args_is_help=True)
 app.add_typer(weights_app, name="weights")
+app.add_typer(records_app, name="records")
 
 Out = Annotated[Path, typer.Option("--out", help="Folder for everything that a run makes.")]
 Records = Annotated[
@@ -43,9 +44,19 @@ def run(
     seed: Seed = 0,
     out: Out = Path("runs"),
     records: Records = None,
+    episodes: Annotated[
+        Path | None, typer.Option(help="Run these dumped episodes (<split>/<data set>/episode-*) instead of sampling.")
+    ] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1 ...")] = "cpu",
     dtype: Annotated[str, typer.Option(help="Precision of the backbone: float32, float64 or bfloat16.")] = "float32",
     workers: Annotated[int | None, typer.Option(min=1, help="Processes (default: one per core; 1 on a GPU).")] = None,
+    pixels: Annotated[
+        str,
+        typer.Option(
+            help="keep: decode images once for methods that look at them; decode: keep nothing; rounded: keep them at "
+            "the network's size in 8 bits (off by up to 0.004, noted in every row)."
+        ),
+    ] = "keep",
 ) -> None:
     """Run what is missing of a benchmark, and print its leaderboard."""
     from harness.commands import build_request
@@ -54,7 +65,7 @@ def run(
     request = build_request(
         benchmark,
         adapters=adapters,
-        datasets=_names(datasets),
+        datasets=names(datasets),
         tasks=tasks,
         backbone=backbone,
         weights=weights,
@@ -62,14 +73,16 @@ def run(
         seed=seed,
         out=out,
         records=records,
+        episodes=episodes,
         device=device,
         dtype=dtype,
         workers=workers,
+        pixels=pixels,
     )
     try:
-        run_benchmark(request, _console())
+        run_benchmark(request, console())
     except KeyboardInterrupt:
-        _fail("stopped; finished blocks are stored, and the same command goes on from there", 130)
+        fail("stopped; finished blocks are stored, and the same command goes on from there", 130)
 
 
 @app.command()
@@ -81,19 +94,29 @@ def plan(
     seed: Seed = 0,
     out: Out = Path("runs"),
     records: Records = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what a run would take; needs dataset_spec.json files at most.")
+    ] = False,
+    backbone: Annotated[str | None, typer.Option(help="For --dry-run: the network whose speed is measured.")] = None,
+    dump: Annotated[
+        Path | None, typer.Option(help="Also write the episodes with their images, as the official dump_episodes.")
+    ] = None,
 ) -> None:
     """Show and save the episodes that a run would use, without running anything."""
     from harness.commands import show_plan
 
     show_plan(
-        _console(),
+        console(),
         benchmark,
-        datasets=_names(datasets),
+        datasets=names(datasets),
         tasks=tasks,
         split=split,
         seed=seed,
         out=out,
         records=records,
+        dry_run=dry_run,
+        backbone=backbone,
+        dump=dump,
     )
 
 
@@ -102,7 +125,7 @@ def list_everything() -> None:
     """List benchmarks with their domains, adapters and backbones."""
     from harness.commands import show_known
 
-    show_known(_console())
+    show_known(console())
 
 
 @app.command()
@@ -114,7 +137,7 @@ def leaderboard(
     """Print the leaderboard of a plan from stored rows, and write it as CSV."""
     from harness.commands import show_leaderboard
 
-    show_leaderboard(_console(), out, plan, list_plans=plans)
+    show_leaderboard(console(), out, plan, list_plans=plans)
 
 
 @app.command()
@@ -136,14 +159,14 @@ def pretrain(
     pretrain_backbone(
         out,
         cache=cache_folder(),
-        domains=_names(domains) or (),
-        widths=parse_widths(_names(widths) or ()),
+        domains=names(domains) or (),
+        widths=parse_widths(names(widths) or ()),
         steps=steps,
         batch_size=batch_size,
         lr=lr,
         seed=seed,
         precision=precision,
-        console=_console(),
+        console=console(),
     )
 
 
@@ -162,13 +185,13 @@ def import_weights(
     from harness.commands import import_checkpoint
 
     import_checkpoint(
-        _console(),
+        console(),
         checkpoint,
         out,
         arch=arch,
-        widths=_names(widths),
+        widths=names(widths),
         stem_padding=stem_padding,
-        trained_on=_names(trained_on),
+        trained_on=names(trained_on),
     )
 
 
@@ -193,21 +216,4 @@ class _OneLineErrors:
             from harness.errors import USER_ERRORS
 
             if isinstance(error, USER_ERRORS):
-                _fail(f"error: {' '.join(str(error).split())}", 1)
-
-
-def _fail(line: str, status: int) -> NoReturn:
-    print(line, file=sys.stderr)
-    sys.exit(status)
-
-
-def _console() -> Console:
-    console, columns = Console(), os.environ.get("COLUMNS", "")
-    if console.is_terminal:
-        return console
-    return Console(width=max(40, int(columns)) if columns.isdecimal() else 120)
-
-
-def _names(text: str | None) -> tuple[str, ...] | None:
-    """Names from an option, separated by commas or spaces; None when the option is not given or empty."""
-    return tuple(re.split(r"[,\s]+", text.strip(", "))) if text and text.strip(", ") else None
+                fail(f"error: {' '.join(str(error).split())}", 1)

@@ -8,16 +8,18 @@ from rich.table import Table
 
 import adapters
 import backbones
-from episodes.plan import DomainPlan
+from episodes.plan import DomainPlan, Plan
 from episodes.plan_file import save_plan
 from episodes.spec import SPLITS
-from harness.cells import make_plan
 from harness.config import Benchmark, known_benchmarks, load_benchmark
-from harness.domains import cache_folder, check_records, open_domains
+from harness.domains import cache_folder, check_records, resolve
 from harness.engines.local import default_workers
 from harness.errors import HarnessError, unknown
-from harness.evaluate import BackboneChoice
+from harness.estimate import estimate
+from harness.evaluate import BackboneChoice, load_backbone
 from harness.methods import parse_methods
+from harness.pixels import PIXELS, Pixels
+from harness.planned import dump_episodes, resolve_dumped, sample_episodes
 from harness.report import report
 from harness.request import Request
 from results.store import ResultStore
@@ -37,14 +39,21 @@ def build_request(
     seed: int,
     out: Path,
     records: Path | None,
+    episodes: Path | None,
     device: str,
     dtype: str,
     workers: int | None,
+    pixels: str,
 ) -> Request:
     """The request of a run; what is not given comes from the benchmark. Raises HarnessError naming the option."""
     benchmark = load_benchmark(benchmark_name)
+    split = checked_split(benchmark, split)
+    if episodes is not None and seed:
+        raise HarnessError(f"--seed {seed}: dumped episodes are what they are; leave out --seed or --episodes")
+    benchmark = resolve(benchmark, records) if episodes is None else resolve_dumped(benchmark, episodes, split)
     domains = benchmark.select(datasets)
-    check_records(benchmark, domains, records)
+    if episodes is None:
+        check_records(benchmark, domains, records)
     chosen = backbone or benchmark.backbone or ("resnet18" if weights else None)
     if chosen is None:
         raise HarnessError(
@@ -54,16 +63,19 @@ def build_request(
     return Request(
         benchmark=benchmark,
         domains=domains,
+        named=datasets is not None,
         methods=tuple(parse_methods([adapters] if adapters and adapters.strip() else benchmark.adapters)),
         backbone=backbone_choice(chosen, weights, dtype),
-        split=checked_split(benchmark, split),
-        tasks=tasks or benchmark.tasks,
+        split=split,
+        tasks=tasks,
         seed=seed,
         out=out,
         records=records and records.absolute(),
+        episodes=episodes and episodes.absolute(),
         cache=cache_folder(),
         device=checked_device(device),
         workers=workers or default_workers(device),
+        pixels=checked_pixels(pixels),
     )
 
 
@@ -81,6 +93,14 @@ def checked_split(benchmark: Benchmark, split: str | None) -> str:
     if split is not None and split not in SPLITS:
         raise unknown("split", split, SPLITS)
     return split or benchmark.split
+
+
+def checked_pixels(pixels: str) -> Pixels:
+    """How images are had. Raises HarnessError for an unknown way."""
+    for known in PIXELS:
+        if pixels == known:
+            return known
+    raise unknown("--pixels", pixels, PIXELS)
 
 
 def checked_device(device: str) -> str:
@@ -104,20 +124,51 @@ def show_plan(
     seed: int,
     out: Path,
     records: Path | None,
+    dry_run: bool,
+    backbone: str | None,
+    dump: Path | None,
 ) -> None:
-    """Make, save and describe a plan."""
-    benchmark = load_benchmark(benchmark_name)
-    opened = open_domains(benchmark, benchmark.select(datasets), records, cache_folder())
-    plan = make_plan(benchmark, opened, checked_split(benchmark, split), tasks or benchmark.tasks, seed)
+    """Make, save and describe a plan; with `dry_run` say from specs alone what a run on it would take.
+
+    `backbone`: whose speed the dry run measures. `dump`: where to write its episodes with their images.
+    """
+    benchmark = resolve(load_benchmark(benchmark_name), records)
+    domains, wanted = benchmark.select(datasets), checked_split(benchmark, split)
+    tasks, named = tasks or benchmark.tasks, datasets is not None
+    if dry_run:
+        estimate(
+            console,
+            benchmark,
+            domains,
+            records=records,
+            cache=cache_folder(),
+            split=wanted,
+            tasks=tasks,
+            seed=seed,
+            named=named,
+            backbone=load_backbone(backbone_choice(backbone, None, "float32"), "cpu") if backbone else None,
+        )
+        return
+    planned = sample_episodes(
+        benchmark, domains, named=named, records=records, cache=cache_folder(), split=wanted, tasks=tasks, seed=seed
+    )
+    plan = planned.plan
     path = out / "plans" / f"{plan.hash[:12]}.npz"
     save_plan(plan, path)
-    table = Table(title=f"{benchmark.title}: {plan.split} split, seed {seed}", title_justify="left")
+    console.print(_plan_table(benchmark, plan))
+    for line in filter(None, (planned.left_out, f"plan {plan.hash[:12]}, wrote {path}")):
+        console.print(line, style="dim", highlight=False, soft_wrap=True)
+    if dump is not None:
+        dump_episodes(console, planned, dump)
+
+
+def _plan_table(benchmark: Benchmark, plan: Plan) -> Table:
+    table = Table(title=f"{benchmark.title}: {plan.split} split, seed {plan.seed}", title_justify="left")
     for column in ("domain", "episodes", "ways min/mean/max", "support mean", "query mean", "images drawn", "distinct"):
         table.add_column(column, justify="left" if column == "domain" else "right")
     for domain in plan.domains:
         table.add_row(*_plan_row(domain))
-    console.print(table)
-    console.print(f"plan {plan.hash[:12]}, wrote {path}", style="dim", highlight=False, soft_wrap=True)
+    return table
 
 
 def _plan_row(plan: DomainPlan) -> Sequence[str]:
@@ -138,8 +189,9 @@ def show_known(console: Console) -> None:
     """Benchmarks with their domains, adapters, backbones."""
     for name in known_benchmarks():
         benchmark = load_benchmark(name)
-        needs = " (needs --records)" if any(domain.source == "records" for domain in benchmark.domains) else ""
-        domains = ", ".join(domain.name for domain in benchmark.domains)
+        own = not benchmark.domains or any(domain.source == "records" for domain in benchmark.domains)
+        needs = " (needs --records)" if own else ""
+        domains = ", ".join(domain.name for domain in benchmark.domains) or "every data set under --records"
         console.print(f"benchmark [bold]{name}[/]: {benchmark.title}{needs}\n  {domains}", highlight=False)
     console.print(f"adapters  {', '.join(adapters.known())}", highlight=False)
     console.print(f"backbones {', '.join(backbones.known())}", highlight=False)

@@ -12,6 +12,9 @@ from harness.errors import HarnessError, unknown
 
 BENCHMARKS = Path(__file__).parent / "benchmarks"
 
+ALL = "all"
+"""What a file writes for `domains` to take every data set under --records."""
+
 Setting = Literal["standard", "5shot", "1shot"]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 
@@ -25,8 +28,9 @@ class Domain(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class Benchmark(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What one leaderboard measures. `setting` chooses among published rates; `trained_on`: the domains whose train
-    classes the setting lets a backbone see (None: any)."""
+    """What one leaderboard measures. `domains`: none for `domains = "all"`, every data set that lies under --records
+    (`harness.domains.resolve` names them). `setting` chooses among published rates; `trained_on`: the domains whose
+    train classes the setting lets a backbone see (None: any)."""
 
     name: str
     title: str
@@ -64,14 +68,28 @@ def load_benchmark(name: str) -> Benchmark:
     try:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
         _check_protocol(raw)
-        benchmark = msgspec.convert(raw, Benchmark)
+        benchmark = msgspec.convert({**raw, "domains": _domains(raw)}, Benchmark)
+        fault = benchmark.protocol.fault()
+        if fault is not None:
+            raise ValueError(f"[protocol] {fault}")
     except (ValueError, UnicodeDecodeError) as error:  # both libraries' errors are ValueErrors
         raise HarnessError(f"{path}: {error}") from error
     names = [domain.name for domain in benchmark.domains]
     twice = next((name for name in names if names.count(name) > 1), None)
-    if twice or not names:
-        raise HarnessError(f"{path}: domains: {f'{twice!r} stands twice' if twice else 'none given'}")
+    if twice:
+        raise HarnessError(f"{path}: domains: {twice!r} stands twice")
     return benchmark
+
+
+def _domains(raw: dict[str, Any]) -> list[Any]:
+    """What `domains` lists, none for "all"."""
+    domains = raw.get("domains")
+    if domains == ALL:
+        return []
+    if not isinstance(domains, list) or not domains:
+        given = "none given" if not domains else f"not {domains!r}"
+        raise ValueError(f'domains: {given}; write a list, as in [{{ name = "mnist" }}], or "all"')
+    return domains
 
 
 def _check_protocol(raw: dict[str, Any]) -> None:

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from adapters.contract import Adapter, Support
-from episodes.dataset import DatasetRecords
-from episodes.decode import resize_normalize
-from episodes.plan import DomainPlan, Episode, random_state
+from episodes.dumped import DUMPED
+from episodes.plan import DomainPlan, Episode, Images, random_state
+from episodes.stream import Source, load_images
 from harness.errors import HarnessError
+from harness.pixels import PixelChoice, Records, open_domain
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,17 +26,17 @@ BATCH = 64
 
 @dataclass(frozen=True)
 class DomainData:
-    """One domain as workers need it: its plan, where its records lie, and the (n, d) features of its distinct images
-    (None when no adapter asks for features), in the sorted order of `plan.images`."""
+    """One domain as workers need it: its plan, where its records lie, how its pixels are had, and the (n, d) features
+    of its distinct images (None when no adapter asks for features), in the sorted order of `plan.images`."""
 
     plan: DomainPlan
     folder: Path
-    cache: Path
+    pixels: PixelChoice
     features: np.ndarray | None
 
-    def open(self) -> DatasetRecords:
-        """The domain's records, for adapters that need more than features."""
-        return DatasetRecords(self.folder, self.cache)
+    def open(self) -> tuple[Records, Source]:
+        """The domain's records and images, for adapters that need more than features."""
+        return open_domain(self.folder, self.pixels, self.plan.split if self.plan.protocol == DUMPED else None)
 
 
 class Task(NamedTuple):
@@ -96,15 +97,15 @@ class _InputMaker:
         return torch.cat([self.backbone.maps(part) for part in pixels.split(BATCH)])
 
     def _pixels(self, images: np.ndarray) -> Tensor:
-        import torch
-
         assert self.backbone is not None
-        size, source, (classes, records) = self.backbone.card.image_size, self.data.open(), self.data.plan.images
-        pairs = zip(classes[images].tolist(), records[images].tolist(), strict=True)
-        return torch.stack([resize_normalize(source.encoded(c, r).decode(), size) for c, r in pairs])
+        _, source = self.data.open()
+        classes, records = self.data.plan.images
+        return load_images(source, Images(classes[images], records[images]), self.backbone.card.image_size)
 
 
 def _class_names(data: DomainData, episode: Episode) -> list[str]:
-    names = data.open().spec.class_names
+    if data.plan.protocol == DUMPED:
+        raise HarnessError(f"{data.plan.domain}: dumped episodes have no class names, which the adapter asks for")
+    names = data.open()[0].spec.class_names
     first = np.unique(episode.support_labels, return_index=True)[1]
     return [names[class_id] for class_id in episode.support_classes[first].tolist()]

@@ -48,10 +48,14 @@ class Configured:
         return "features" in {*self.adapter.needs, self.adapter.takes}
 
     @property
+    def wants_pixels(self) -> bool:
+        """Whether each of its episodes reads images, themselves or for maps."""
+        return bool({"images", "maps"} & {*self.adapter.needs, self.adapter.takes})
+
+    @property
     def wants_backbone(self) -> bool:
         """Whether it works on the network itself or on what only the network can make."""
-        beyond_features = {"images", "maps"} & {*self.adapter.needs, self.adapter.takes}
-        return bool(beyond_features) or hasattr(self.adapter, "backbone")
+        return self.wants_pixels or hasattr(self.adapter, "backbone")
 
 
 def parse_methods(texts: Sequence[str]) -> list[Method]:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
@@ -13,10 +12,10 @@ import numpy as np
 from rich.console import Console
 
 from episodes.dataset import DatasetRecords
-from episodes.decode import resize_normalize
-from episodes.plan import DomainPlan, plan_domain
+from episodes.plan import DomainPlan, Images, plan_domain
 from episodes.sampling import EpisodeConfig
 from episodes.sources import pocket
+from episodes.stream import load_images, stream_images
 from harness.errors import HarnessError, unknown
 from harness.progress import bar
 
@@ -103,17 +102,18 @@ def labelled_images(source: DatasetRecords, split: str) -> LabelledImages:
     from backbones.pretrain.supervised import LabelledImages
 
     ids = source.spec.class_ids[split]
-    pairs = [(c, record) for c in ids for record in range(int(source.spec.images_per_class[c]))]
-    pixels = [x.add(1).mul(127.5).round().byte().permute(1, 2, 0).numpy() for x in _inputs(source, pairs)]
-    return LabelledImages(np.stack(pixels), np.array([class_id - ids.start for class_id, _ in pairs], np.int64))
+    images = Images.concatenate([(c, np.arange(source.spec.images_per_class[c])) for c in ids])
+    blocks = stream_images(source, images, IMAGE_SIZE)
+    pixels = [block.add(1).mul(127.5).round().byte().permute(0, 2, 3, 1).numpy() for block in blocks]
+    return LabelledImages(np.concatenate(pixels), images.classes - ids.start)
 
 
 @dataclass(frozen=True)
 class Selection:
-    """Fixed episodes of one domain's valid classes, and the pixels they need, decoded once."""
+    """Fixed episodes of one domain's valid classes, and the (n, 3, s, s) images they need, decoded once."""
 
     plan: DomainPlan
-    inputs: list[torch.Tensor]
+    inputs: torch.Tensor
 
     @classmethod
     def of(cls, name: str, source: DatasetRecords, seed: int) -> Selection:
@@ -121,8 +121,7 @@ class Selection:
         plan = plan_domain(
             name, source.spec, split="valid", protocol=EpisodeConfig(), seed=seed, tasks=SELECTION_EPISODES
         )
-        classes, records = plan.images
-        return cls(plan, list(_inputs(source, zip(classes.tolist(), records.tolist(), strict=True))))
+        return cls(plan, load_images(source, plan.images, IMAGE_SIZE))
 
     def accuracy_pct(self, backbone: Backbone) -> float:
         """Mean accuracy of nearest centroid, cosine."""
@@ -132,7 +131,7 @@ class Selection:
         from adapters.contract import Support
         from backbones.embeddings import embed_in_fixed_batches
 
-        features = torch.cat(list(embed_in_fixed_batches(backbone, self.inputs)))
+        features = torch.cat(list(embed_in_fixed_batches(backbone, [self.inputs])))
         ncc = adapters.load("ncc")
         accuracies = []
         for task in range(len(self.plan)):
@@ -141,13 +140,6 @@ class Selection:
             predicted = ncc.adapt(support)(features[episode.query_images]).argmax(1)
             accuracies.append((predicted == torch.from_numpy(episode.query_labels)).float().mean().item())
         return 100 * float(np.mean(accuracies))
-
-
-def _inputs(source: DatasetRecords, pairs: Iterable[tuple[int, int]]) -> Iterable[torch.Tensor]:
-    """Network inputs (3, 84, 84) of (class, record) pairs, in order."""
-    encoded = [source.encoded(class_id, record) for class_id, record in pairs]
-    with ThreadPoolExecutor(2) as pool:
-        yield from pool.map(lambda item: resize_normalize(item.decode(), IMAGE_SIZE), encoded)
 
 
 def _card(out: Path, domains: Sequence[str], recipe: Recipe, trained: Trained) -> BackboneCard:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from rich.console import Console
 
@@ -16,6 +16,7 @@ from harness.engines.local import run_blocks
 from harness.evaluate import BLOCK, Block
 from harness.inputs import DomainData
 from harness.manifest import write_manifest
+from harness.pixels import PixelChoice, bytes_to_keep, room_for
 from harness.progress import bar
 from harness.report import report
 from harness.request import Request
@@ -30,13 +31,16 @@ def run(request: Request, console: Console) -> None:
     save_plan(plan, request.out / "plans" / f"{plan.hash[:12]}.npz")
     _say(console, request.benchmark.title)
     _say(console, f"plan      {plan.hash[:12]}: {len(plan.domains)} domains x {plan.tasks} episodes, seed {plan.seed}")
+    if current.left_out:
+        _say(console, current.left_out)
     for caution in cautions(current):
         console.print(f"caution   {caution}", style="yellow", highlight=False, markup=False)
     with ResultStore(request.out / "results.sqlite") as store:
         record(store, current)
         todo = list(_missing_blocks(store, current))
-        embedded = _embed(current, [cell for cell, _ in todo], console)
-        computed = _adapt(current, todo, store, console)
+        pixels = _keep_pixels(current, [cell for cell, _ in todo], console)
+        embedded = _embed(current, [cell for cell, _ in todo], pixels, console)
+        computed = _adapt(current, todo, pixels, store, console)
         write_manifest(current, embedded=embedded, computed=computed)
         report(store, plan.hash, request.out, console)
     _say(console, f"{time.perf_counter() - started:.0f} s in all")
@@ -52,9 +56,32 @@ def _missing_blocks(store: ResultStore, current: Run) -> Iterator[tuple[Cell, ra
                 yield cell, block
 
 
-def _embed(current: Run, cells: list[Cell], console: Console) -> int:
+def _keep_pixels(current: Run, cells: list[Cell], console: Console) -> dict[str, PixelChoice]:
+    """Keep the pixels that will be wanted again and are not kept yet; how each domain's pixels are had from now on."""
+    choice = current.pixels
+    chosen = {cell.domain.name: choice for cell in cells}
+    wanting = {c.domain.name: c.domain for c in cells if c.configured.wants_pixels or choice.kind == "rounded"}
+    if choice.kind == "decode":
+        return chosen
+    for name, domain in wanting.items():
+        kept = choice.store(domain.records)
+        images = kept.missing(domain.plan.images)
+        needed = bytes_to_keep(domain.records, images, choice)
+        if choice.kind == "keep" and not room_for(needed, choice.cache):
+            _say(console, f"pixels    {name}: {needed / 1e9:.1f} GB are more than half of the free disk; not kept")
+            chosen[name] = choice._replace(kind="decode")
+        elif len(images.classes):
+            _say(console, f"pixels    {name}: keeping {len(images.classes):,} images, about {needed / 1e9:.1f} GB")
+            with bar(console, "decode", len(images.classes)) as advance:
+                kept.keep(images, advance=advance)
+    return chosen
+
+
+def _embed(current: Run, cells: list[Cell], pixels: Mapping[str, PixelChoice], console: Console) -> int:
     """Embed those images of the cells' domains that have no vector yet; returns how many that were."""
-    backbone, store = current.backbone, open_store(current.backbone, current.request.cache)
+    backbone, request = current.backbone, current.request
+    store = open_store(backbone, current.pixels.flags, request.cache)
+    pinned = request.device.startswith("cuda")
     domains = {cell.domain.name: cell.domain for cell in cells if cell.configured.wants_features}.values()
     missing = [missing_images(domain.records, domain.plan, store) for domain in domains]
     total = sum(len(images.classes) for images in missing)
@@ -63,11 +90,18 @@ def _embed(current: Run, cells: list[Cell], console: Console) -> int:
         _say(console, f"images    {touched:,} distinct, {total:,} of them to embed with {backbone.name}")
     with bar(console, "embed", total) as advance:
         for domain, images in zip(domains, missing, strict=True):
-            embed_images(domain.records, images, backbone, store, advance)
+            source = pixels[domain.name].source(domain.records)
+            embed_images(domain.records, source, images, backbone, store, advance, pinned=pinned)
     return total
 
 
-def _adapt(current: Run, todo: list[tuple[Cell, range]], store: ResultStore, console: Console) -> int:
+def _adapt(
+    current: Run,
+    todo: list[tuple[Cell, range]],
+    pixels: Mapping[str, PixelChoice],
+    store: ResultStore,
+    console: Console,
+) -> int:
     """Compute the missing blocks and store each as it comes; returns the number of episodes computed."""
     total = sum(len(block) for _, block in todo)
     request = current.request
@@ -76,24 +110,24 @@ def _adapt(current: Run, todo: list[tuple[Cell, range]], store: ResultStore, con
     _say(console, f"episodes  {names}: {state}")
     cells = {(cell.domain.name, cell.configured.adapter_hash): cell for cell in current.cells}
     with bar(console, "adapt", total) as advance:
-        for block, results in run_blocks(_jobs(current, todo), request.workers if todo else 1):
+        for block, results in run_blocks(_jobs(current, todo, pixels), request.workers if todo else 1):
             cell = cells[block.data.plan.domain, block.adapter_hash]
             store.add([row_of(current, cell, result) for result in results])
             advance(len(results))
     return total
 
 
-def _jobs(current: Run, todo: list[tuple[Cell, range]]) -> Iterator[Block]:
+def _jobs(current: Run, todo: list[tuple[Cell, range]], pixels: Mapping[str, PixelChoice]) -> Iterator[Block]:
     """The blocks as work for the engine; a domain's features are loaded when its turn comes."""
     request, features = current.request, None
-    store = open_store(current.backbone, request.cache)
+    store = open_store(current.backbone, current.pixels.flags, request.cache)
     data: DomainData | None = None
     for cell, tasks in todo:
         domain, configured = cell.domain, cell.configured
         if data is None or data.plan is not domain.plan:
             wanted = any(other.configured.wants_features for other, _ in todo if other.domain is domain)
             features = load_features(domain.records, domain.plan, store) if wanted else None
-            data = DomainData(domain.plan, domain.records.folder, request.cache, features)
+            data = DomainData(domain.plan, domain.records.folder, pixels[domain.name], features)
         yield Block(
             data=data,
             adapter=configured.method.name,

@@ -2,14 +2,26 @@
 
 import os
 import secrets
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 from results.errors import WriteError
 
 
 def write_whole(path: Path, data: bytes) -> None:
     """Put `data` at `path`, on disk before it takes that name; folders are made.
+
+    Raises WriteError naming the file (full disk, no permission); what lay at `path` before stays as it was.
+    """
+    with open_whole(path) as file:
+        file.write(data)
+
+
+@contextmanager
+def open_whole(path: Path) -> Iterator[IO[bytes]]:
+    """A binary file to fill piece by piece, which takes the name `path` when the block ends without an error.
 
     Several processes may write the same path: each has a part file of its own, the last one wins. Raises WriteError
     naming the file (full disk, no permission); what lay at `path` before stays as it was.
@@ -20,7 +32,7 @@ def write_whole(path: Path, data: bytes) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_save(str(path), part_file=part) as file:
-            file.write(data)
+            yield file
     except OSError as error:
         with suppress(OSError):  # atomic_save leaves its part behind when the disk fills up in its last flush
             (path.parent / part).unlink()

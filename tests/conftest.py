@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from tiny_images import images_of
 
-from episodes.writing import write_dataset
+from episodes.writing import write_images
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -47,5 +47,5 @@ def tiny_records(tmp_path_factory, flat_spec):
     for offset, name in enumerate(("reds", "blues")):
         counts = [12 + (i + offset) % 7 for i in range(7)]
         classes = [images_of(100 * offset + i, n) for i, n in enumerate(counts)]
-        write_dataset(root / name, flat_spec(name, (0, 0, 7), counts), classes)
+        write_images(root / name, flat_spec(name, (0, 0, 7), counts), classes)
     return root

@@ -64,13 +64,13 @@ def _versions(domain: str) -> str:
 
 def _make(domain: str, folder: Path) -> None:
     from episodes.sources import pocket_packages
-    from episodes.writing import write_dataset
+    from episodes.writing import write_images
 
     try:
         spec, classes = pocket_packages.MAKERS[domain]()
     except ImportError as error:
         raise MissingSource(_needs(domain)) from error
-    write_dataset(folder, spec, classes)
+    write_images(folder, spec, classes)
 
 
 def _needs(domain: str) -> str:

@@ -11,8 +11,8 @@ import numpy as np
 from PIL import Image
 
 from episodes.sources.pocket_build.images import png
-from episodes.sources.pocket_build.split import flat_spec
 from episodes.sources.pocket_glyphs import glyph_classes
+from episodes.spec_writing import bilevel_spec, flat_spec
 
 Made = tuple[dict[str, Any], list[list[bytes]]]
 
@@ -29,20 +29,13 @@ def glyphs() -> Made:
     import matplotlib
 
     letters = glyph_classes(Path(matplotlib.get_data_path()) / "fonts/ttf")
-    names = [alphabet for split in ALPHABETS.values() for alphabet in split]
-    classes = [(f"{alphabet} {letter}", images) for alphabet in names for letter, images in letters[alphabet].items()]
-    spec = {
-        "name": "glyphs",
-        "superclasses_per_split": {split: len(alphabets) for split, alphabets in ALPHABETS.items()},
-        "classes_per_superclass": {str(i): len(letters[name]) for i, name in enumerate(names)},
-        "images_per_class": {str(i): len(images) for i, (_, images) in enumerate(classes)},
-        "superclass_names": {str(i): name for i, name in enumerate(names)},
-        "class_names": {str(i): name for i, (name, _) in enumerate(classes)},
-        "path": "glyphs",
-        "file_pattern": "{}.tfrecords",
-        "__class__": "BiLevelDatasetSpecification",
-    }
-    return spec, [[png(image) for image in images] for _, images in classes]
+    splits = [
+        [(alphabet, [f"{alphabet} {letter}" for letter in letters[alphabet]]) for alphabet in alphabets]
+        for alphabets in ALPHABETS.values()
+    ]
+    classes = [images for split in splits for alphabet, _ in split for images in letters[alphabet].values()]
+    spec = bilevel_spec("glyphs", splits, list(map(len, classes)))
+    return spec, [[png(image) for image in images] for images in classes]
 
 
 def mnist() -> Made:
@@ -64,7 +57,8 @@ def digits() -> Made:
 def _ten_digits(name: str, pixels: np.ndarray, labels: np.ndarray) -> Made:
     """`pixels`: (n, side, side) uint8; `labels`: (n,) int. All ten classes are for testing."""
     classes = {str(digit): [png(Image.fromarray(image)) for image in pixels[labels == digit]] for digit in range(10)}
-    return flat_spec(name, ((), (), tuple(classes)), classes), list(classes.values())
+    counts = list(map(len, classes.values()))
+    return flat_spec(name, ((), (), tuple(classes)), counts), list(classes.values())
 
 
 MAKERS: dict[str, Callable[[], Made]] = {"glyphs": glyphs, "mnist": mnist, "digits": digits}

@@ -38,12 +38,12 @@ def run_blocks(blocks: Iterable[Block], workers: int) -> Iterator[BlockResult]:
 
 def _evaluate(number: int, block: Block) -> tuple[int, list[EpisodeResult]]:
     """Answer with the number alone: sending the block back would copy its features."""
-    _leave_with_parent()
+    leave_with_parent()
     return number, evaluate_block(block)
 
 
 @functools.cache
-def _leave_with_parent() -> None:
+def leave_with_parent() -> None:
     """Let this worker end when the run was killed: nobody else would tell it, and its pool waits for minutes."""
     parent = os.getppid()
 

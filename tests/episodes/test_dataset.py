@@ -1,12 +1,11 @@
 import shutil
 
 import pytest
-from tiny_images import images_of
 
 from episodes.dataset import MAX_OPEN_FILES, DatasetRecords
 from episodes.errors import BadImage, BadSpec, CorruptRecord
 from episodes.tfrecord import write_records
-from episodes.writing import write_dataset
+from episodes.writing import write_images
 
 
 @pytest.fixture
@@ -57,29 +56,7 @@ def test_an_undecodable_image_names_file_and_record(reds):
 
 def test_however_many_classes_few_files_are_open(tmp_path, flat_spec):
     n = MAX_OPEN_FILES + 10
-    write_dataset(tmp_path / "many", flat_spec("many", (0, 0, n), [1] * n), [[b"x"]] * n)
+    write_images(tmp_path / "many", flat_spec("many", (0, 0, n), [1] * n), [[b"x"]] * n)
     data = DatasetRecords(tmp_path / "many")
     assert [data.encoded(i % n, 0).data for i in range(2 * n)] == [b"x"] * 2 * n
     assert len(data._open) == MAX_OPEN_FILES
-
-
-def test_a_data_set_is_written_whole_or_not_at_all(tmp_path, flat_spec):
-    def dies_half_way():
-        yield images_of(0, 3)
-        raise RuntimeError("power cut")
-
-    with pytest.raises(RuntimeError, match="power cut"):
-        write_dataset(tmp_path / "set", flat_spec("set", (0, 0, 2), [3, 3]), dies_half_way())
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_images_that_disagree_with_the_spec_are_not_written(tmp_path, flat_spec):
-    with pytest.raises(BadSpec, match="first at class 1"):
-        write_dataset(tmp_path / "set", flat_spec("set", (0, 0, 2), [3, 4]), [images_of(0, 3), images_of(1, 3)])
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_of_two_writers_the_first_one_wins(tmp_path, flat_spec):
-    for _ in range(2):
-        write_dataset(tmp_path / "set", flat_spec("set", (0, 0, 1), [2]), [images_of(0, 2)])
-    assert [path.name for path in tmp_path.iterdir()] == ["set"]

@@ -4,13 +4,16 @@ import zlib
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from official import check_decoding
 from PIL import Image
+from torch.nn.functional import interpolate
 
 from episodes.decode import decode_image, resize_normalize
 from episodes.errors import BadImage
+from episodes.resize import resize_rounded
 
 
 def encoded(pixels, kind="PNG", mode="RGB"):
@@ -102,3 +105,27 @@ def test_the_corners_of_a_resized_image_are_the_corners_of_the_image(height, wid
     np.testing.assert_allclose(out[:, 0, 0].numpy(), 2 * (image[0, 0] / 255 - 0.5), atol=1e-5)
     if size > 1:
         np.testing.assert_allclose(out[:, -1, -1].numpy(), 2 * (image[-1, -1] / 255 - 0.5), atol=1e-5)
+
+
+@settings(max_examples=30, deadline=None)
+@given(height=st.integers(1, 200), width=st.integers(1, 200), size=st.integers(1, 90))
+def test_resizing_is_the_textbook_interpolation_with_aligned_corners(height, width, size):
+    """Against PyTorch's own, in double precision."""
+    image = np.random.RandomState(height * 201 + width).randint(0, 256, size=(height, width, 3)).astype(np.uint8)
+    pixels = torch.from_numpy(image).permute(2, 0, 1)[None].double()
+    expected = interpolate(pixels, size=(size, size), mode="bilinear", align_corners=True)[0] / 127.5 - 1
+    assert (resize_normalize(image, size) - expected).abs().max() < 3e-5  # positions are float32, as in TensorFlow
+
+
+def test_an_image_of_the_networks_size_is_only_scaled():
+    image = np.random.RandomState(0).randint(0, 256, size=(84, 84, 3)).astype(np.uint8)
+    expected = np.float32(2) * (image / np.float32(255) - np.float32(0.5))
+    np.testing.assert_array_equal(resize_normalize(image, 84).permute(1, 2, 0).numpy(), expected.astype(np.float32))
+
+
+def test_rounding_to_8_bits_is_off_by_half_a_grey_level_at_most():
+    image = np.random.RandomState(0).randint(0, 256, size=(97, 141, 3)).astype(np.uint8)
+    rounded = np.empty((84, 84, 3), np.uint8)
+    resize_rounded(image, rounded)
+    difference = resize_normalize(rounded, 84) - resize_normalize(image, 84)
+    assert 3e-3 < difference.abs().max() <= 1 / 255 + 1e-6

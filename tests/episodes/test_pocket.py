@@ -123,14 +123,13 @@ def test_of_two_processes_that_race_the_slower_takes_the_folder_of_the_faster(tm
 
 def test_a_killed_build_leaves_nothing_that_reads_as_complete(tmp_path, monkeypatch):
     def write_and_die(path, examples):
-        if path.name == "3.tfrecords":
+        if path.name.startswith("3.tfrecords"):
             raise KeyboardInterrupt
         write_records(path, examples)
 
     write_records = writing.write_records
     with monkeypatch.context() as killed:
         killed.setattr(writing, "write_records", write_and_die)
-        killed.setattr(writing.shutil, "rmtree", lambda *_, **__: None)  # a killed process cleans up nothing
         with pytest.raises(KeyboardInterrupt):
             pocket.records_folder("digits", tmp_path)
     assert list(tmp_path.rglob("2.tfrecords")) and not list(tmp_path.rglob("dataset_spec.json"))

@@ -13,10 +13,11 @@ from episodes.errors import MissingSource
 from episodes.sources.pocket_build import emoji, fetch
 from episodes.sources.pocket_build.contact_sheet import contact_sheet
 from episodes.sources.pocket_build.images import few_colours, flatten, grey_levels, png, shrink
-from episodes.sources.pocket_build.split import flat_spec, split_names
+from episodes.sources.pocket_build.split import split_names
 from episodes.sources.pocket_build.sprites import BACKGROUND, decode_picture
 from episodes.sources.pocket_build.twins import distinct, without_shared
-from episodes.writing import write_dataset
+from episodes.spec_writing import flat_spec
+from episodes.writing import write_images
 
 
 def noise(seed: int, side: int = 40) -> Image.Image:
@@ -98,8 +99,8 @@ def test_a_tool_that_is_not_installed_is_named(tmp_path, monkeypatch):
 
 def test_a_contact_sheet_has_a_row_for_each_class_and_the_images_in_it(tmp_path):
     classes = {"red": [Image.new("RGB", (6, 6), "red")] * 3, "blue": [Image.new("RGB", (6, 6), "blue")]}
-    spec = flat_spec("set", ((), (), tuple(classes)), classes)
-    write_dataset(tmp_path / "set", spec, [[png(image) for image in images] for images in classes.values()])
+    spec = flat_spec("set", ((), (), tuple(classes)), [3, 1])
+    write_images(tmp_path / "set", spec, [[png(image) for image in images] for images in classes.values()])
     sheet = contact_sheet(tmp_path / "set", side=10, columns=4)
     assert sheet.size == (190 + 4 * 12, 24)
     colours = [[sheet.getpixel((195 + 12 * column, 5 + 12 * row)) for column in range(4)] for row in range(2)]

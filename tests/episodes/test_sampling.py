@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from official import different_descriptions
 
-from episodes.errors import NotEnoughImages
+from episodes.errors import BadProtocol, NotEnoughImages
 from episodes.sampling import EpisodeConfig, EpisodeSampler, SplitClasses
 
 
@@ -133,3 +133,52 @@ def test_all_classes_come_in_order():
 def test_a_split_that_cannot_fill_the_protocol_says_why(classes, config, words):
     with pytest.raises(NotEnoughImages, match=words):
         sampler(classes, **config).sample()
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("num_ways", 1),
+        ("num_ways", -1),
+        ("min_ways", 0),
+        ("max_ways", 4),
+        ("num_support", 0),
+        ("num_support", -3),
+        ("num_support", (0, 3)),
+        ("num_support", (5, 2)),
+        ("num_query", 0),
+        ("max_num_query", 0),
+        ("max_support_size", 1),
+        ("max_support_per_class", -50),
+        ("min_log_weight", 1.0),
+        ("max_log_weight", float("inf")),
+        ("max_log_weight", float("nan")),
+        ("min_examples_in_class", -1),
+        ("ignore_hierarchy_probability", 7),
+    ],
+)
+def test_a_configuration_that_contradicts_itself_is_refused_by_its_key(key, value):
+    config = EpisodeConfig(**{key: value})
+    with pytest.raises(BadProtocol, match="_log_weight = " if "log_weight" in key else f"^{key} = "):
+        EpisodeSampler(SplitClasses(np.full(20, 30)), config, np.random.RandomState(0))
+
+
+@given(
+    low=st.integers(1, 6),
+    more=st.integers(0, 6),
+    ways=st.none() | st.integers(2, 9),
+    weight=st.floats(0, 3),
+)
+def test_whatever_is_not_refused_gives_whole_episodes(low, more, ways, weight):
+    config = EpisodeConfig(
+        num_ways=ways,
+        num_support=None if more == 6 else (low, low + more),
+        min_log_weight=-weight,
+        max_log_weight=weight,
+    )
+    sampler = EpisodeSampler(SplitClasses(np.arange(20, 32)), config, np.random.RandomState(0))
+    for _ in range(5):
+        class_ids, shots, num_query = sampler.sample()
+        assert len(class_ids) >= 2
+        assert shots.min() >= 1
+        assert num_query >= 1

@@ -4,6 +4,8 @@ import subprocess
 import sys
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from episodes.errors import BadExample, CorruptRecord
 from episodes.tfrecord import RecordFile, parse_example, write_records
@@ -71,6 +73,13 @@ def test_every_cut_inside_a_record_is_found(three):
             read_all(three)
 
 
+def test_every_cut_between_records_leaves_the_records_before_it(three):
+    good, starts = three.read_bytes(), RecordFile(three).index.starts.tolist()
+    for count, cut in enumerate(starts):
+        three.write_bytes(good[:cut])
+        assert len(read_all(three)) == count
+
+
 def test_a_length_beyond_the_file_allocates_nothing(tmp_path):
     from google_crc32c import value
 
@@ -113,6 +122,26 @@ def test_the_fingerprint_follows_the_content_not_the_path(three, tmp_path):
     assert RecordFile(copy).fingerprint == RecordFile(three).fingerprint != RecordFile(other).fingerprint
 
 
+def test_a_closed_file_is_not_read_and_can_be_opened_again(three):
+    file = RecordFile(three)
+    file.close()
+    with pytest.raises(ValueError, match="closed"):
+        file[0]
+    assert parse_example(RecordFile(three)[0]) == (b"aaaaa", 5)
+
+
+def test_a_record_changed_after_it_was_indexed_is_found(three, tmp_path):
+    RecordFile(three, tmp_path / "cache")
+    status, data = three.stat(), bytearray(three.read_bytes())
+    for position in (0, 9, 14, len(data) // 3 - 1):
+        changed = bytearray(data)
+        changed[position] ^= 1
+        three.write_bytes(changed)
+        os.utime(three, ns=(status.st_atime_ns, status.st_mtime_ns))  # as a failing disk would
+        with pytest.raises(CorruptRecord, match="byte 0: (length|payload) CRC"):
+            RecordFile(three, tmp_path / "cache")[0]
+
+
 @pytest.mark.parametrize("payload", [b"", b"\x0a\x00", b"not protobuf \xff\xff", b"\x0a\x05ab"])
 def test_a_payload_that_is_not_an_example_is_refused(payload):
     with pytest.raises(BadExample):
@@ -131,3 +160,110 @@ def test_the_same_examples_give_the_same_bytes_in_every_process(tmp_path):
         subprocess.run([sys.executable, "-c", code, str(path)], check=True, env=environment)
         contents.add(path.read_bytes())
     assert len(contents) == 1
+
+
+# --- the Example parser ----------------------------------------------------------------------------------------------
+
+
+def field(number, content):
+    """A length-delimited protobuf field."""
+    size, length = b"", len(content)
+    while length > 127:
+        size, length = size + bytes([length & 127 | 128]), length >> 7
+    return bytes([number << 3 | 2]) + size + bytes([length]) + content
+
+
+def bytes_feature(*values):
+    return field(1, b"".join(field(1, value) for value in values))
+
+
+def packed_ints(*values):
+    return field(3, field(1, bytes(values)))
+
+
+def unpacked_ints(*values):
+    return field(3, b"".join(bytes([8, value]) for value in values))
+
+
+def example(*features):
+    """An Example of (name, feature) pairs, in their order, repetitions and all."""
+    entries = (field(1, field(1, name) + field(2, feature)) for name, feature in features)
+    return field(1, b"".join(entries))
+
+
+IMAGE, LABEL = (b"image", bytes_feature(b"pixels")), (b"label", packed_ints(7))
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.binary(max_size=300))
+def test_arbitrary_bytes_parse_or_are_refused(payload):
+    try:
+        image, label = parse_example(payload)
+    except BadExample as error:
+        assert "\n" not in str(error)
+    else:
+        assert isinstance(image, bytes)
+        assert isinstance(label, int)
+
+
+@settings(max_examples=200, deadline=None)
+@given(data=st.data())
+def test_a_damaged_example_parses_or_is_refused(data):
+    payload = bytearray(example(IMAGE, LABEL))
+    for position in data.draw(st.lists(st.integers(0, len(payload) - 1), min_size=1, max_size=4)):
+        payload[position] = data.draw(st.integers(0, 255))
+    try:
+        parse_example(bytes(payload))
+    except BadExample as error:
+        assert "\n" not in str(error)
+
+
+@settings(max_examples=60, deadline=None)
+@given(examples=st.lists(st.tuples(st.binary(max_size=400), st.integers(-(2**63), 2**63 - 1)), max_size=4))
+def test_any_image_and_label_survive_writing_and_reading(tmp_path_factory, examples):
+    path = tmp_path_factory.mktemp("round") / "0.tfrecords"
+    write_records(path, examples)
+    assert read_all(path) == examples
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        example(LABEL, IMAGE),
+        example(IMAGE, (b"label", unpacked_ints(7))),
+        example(IMAGE) + example(LABEL),  # protobuf merges messages that follow each other
+        example(IMAGE, LABEL) + field(9, b"of a later version"),
+    ],
+)
+def test_an_example_may_be_encoded_in_any_valid_way(payload):
+    assert parse_example(payload) == (b"pixels", 7)
+
+
+@pytest.mark.parametrize(
+    ("features", "words"),
+    [
+        ([], "features: none"),
+        ([IMAGE], "features: 'image'"),
+        ([LABEL], "features: 'label'"),
+        ([IMAGE, (b"labels", packed_ints(1))], "features: 'image', 'labels'"),
+        ([(b"image", packed_ints(1)), LABEL], "has 0 and 1"),
+        ([IMAGE, (b"label", bytes_feature(b"7"))], "has 1 and 0"),
+        ([(b"image", bytes_feature(b"a", b"b")), LABEL], "has 2 and 1"),
+        ([IMAGE, (b"label", packed_ints(1, 2))], "has 1 and 2"),
+        ([IMAGE, (b"label", unpacked_ints(1, 2))], "has 1 and 2"),
+        ([(b"image", b""), LABEL], "has 0 and 1"),
+        ([IMAGE, LABEL, LABEL], "a feature stands twice"),
+        ([IMAGE, (b"image", bytes_feature(b"other!")), LABEL], "a feature stands twice"),
+        ([(b"line\nbreak", packed_ints(1)), *[(b"%d" % i, packed_ints(1)) for i in range(9)]], ", ..."),
+    ],
+)
+def test_an_example_of_anything_else_is_refused_in_one_line(features, words):
+    with pytest.raises(BadExample) as caught:
+        parse_example(example(*features))
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_feature_that_stands_twice_in_two_messages_is_refused():
+    with pytest.raises(BadExample, match="a feature stands twice"):
+        parse_example(example(IMAGE, LABEL) + example(LABEL))

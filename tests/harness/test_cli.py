@@ -56,7 +56,7 @@ def test_every_plan_keeps_a_leaderboard_of_its_own(run_tiny, metabench):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["run", "pokcet"], "no benchmark 'pokcet'. Did you mean 'pocket'? Known: meta-dataset-mdl"),
+        (["run", "pokcet"], "no benchmark 'pokcet'. Did you mean 'pocket'? Known: fixed-5w1s"),
         (["run", "nothing.toml"], "nothing.toml: no such benchmark file"),
         (["run", "pocket", "--datasets", "mnits"], "'mnits'. Did you mean 'mnist'?"),
         (["run", "pocket", "--adapters", "ulr"], "no adapter 'ulr'. Did you mean 'url'? Known: copa, ncc, url"),
@@ -77,7 +77,10 @@ def test_every_plan_keeps_a_leaderboard_of_its_own(run_tiny, metabench):
         (["run", "meta-dataset-mdl", "--backbone", "raw-pixels", "--records", "nowhere"], "nowhere: no such folder"),
         (["run", "meta-dataset-mdl", "--backbone", "raw-pixels", "--records", "records"], "no folder for ilsvrc_2012"),
         (["run", "meta-dataset-mdl", "--records", "records"], "give --backbone NAME"),
-        (["run", "tiny.toml", "--split", "train", "--records", "records"], "reds (train split)"),
+        (
+            ["run", "tiny.toml", "--split", "train", "--records", "records"],
+            "reds, blues: no classes in the train split",
+        ),
         (["leaderboard", "--out", "nowhere"], "nowhere"),
         (["weights", "import", "no.pth", "--out", "x.safetensors"], "no.pth"),
         (["weights", "import", "tiny.toml", "--out", "x.safetensors", "--arch", "resnet81"], "resnet81"),

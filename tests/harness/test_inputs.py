@@ -11,6 +11,7 @@ from episodes.spec import DatasetSpec
 from harness.errors import HarnessError
 from harness.inputs import DomainData, check_needs, make_task
 from harness.methods import Method, configure
+from harness.pixels import PixelChoice
 
 
 @pytest.fixture
@@ -24,7 +25,7 @@ def data(plan):
     """Features that name their image: (class id, record number)."""
     classes, records = plan.images
     features = np.stack([classes, records], axis=1).astype(np.float32)
-    return DomainData(plan, Path(), Path(), features)
+    return DomainData(plan, Path(), PixelChoice("keep", 84, Path()), features)
 
 
 def test_every_feature_is_that_of_its_image(data, plan):

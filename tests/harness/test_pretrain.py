@@ -7,7 +7,7 @@ from tiny_images import images_of
 import backbones
 from episodes.dataset import DatasetRecords
 from episodes.sources import pocket
-from episodes.writing import write_dataset
+from episodes.writing import write_images
 from harness.errors import HarnessError
 from harness.pretrain import labelled_images, pretrain
 
@@ -17,7 +17,7 @@ def tiny_domains(tmp_path, flat_spec, monkeypatch):
     """`reds` and `blues`: 3 train and 5 valid classes of 6 images, in place of the pocket suite."""
     for offset, name in enumerate(("reds", "blues")):
         classes = [images_of(10 * offset + i, 6) for i in range(8)]
-        write_dataset(tmp_path / name, flat_spec(name, (3, 5, 0), [6] * 8), classes)
+        write_images(tmp_path / name, flat_spec(name, (3, 5, 0), [6] * 8), classes)
     monkeypatch.setattr(pocket, "records_folder", lambda domain, cache: tmp_path / domain)
     monkeypatch.setattr("harness.pretrain.SEEN_DOMAINS", ("reds", "blues"))
     return ("reds", "blues")

@@ -20,6 +20,7 @@ from episodes.tfrecord import write_records
 from harness.errors import HarnessError
 from harness.evaluate import Block, evaluate_block, load_backbone
 from harness.inputs import DomainData
+from harness.pixels import PixelChoice
 
 
 def rows(workspace, columns="domain, task, adapter, accuracy"):
@@ -242,7 +243,7 @@ def test_another_precision_is_another_line(run_ok, workspace):
 
 
 def test_an_adapter_that_changes_during_the_run_is_stopped(workspace, tiny_records):
-    data = DomainData(None, tiny_records / "reds", workspace / "cache", None)
+    data = DomainData(None, tiny_records / "reds", PixelChoice("keep", 84, workspace / "cache"), None)
     block = Block(data, "url", {"lr": 0.5}, "hash of another configuration", None, "cpu", 0, 1)
     with pytest.raises(HarnessError, match="'url' was changed while the run used it"):
         evaluate_block(block)

@@ -18,9 +18,10 @@ from PIL import Image
 from episodes.sources.pocket_build import clipart, emoji, fashion, icons, sprites
 from episodes.sources.pocket_build.images import few_colours, grey_levels, png
 from episodes.sources.pocket_build.notices import icon_sets_table
-from episodes.sources.pocket_build.split import SEED, flat_spec, split_names
+from episodes.sources.pocket_build.split import SEED, split_names
 from episodes.sources.pocket_build.twins import distinct, without_shared
-from episodes.writing import write_dataset
+from episodes.spec_writing import flat_spec
+from episodes.writing import KEY_FILE, write_images
 from results.files import write_whole
 
 
@@ -58,7 +59,8 @@ def build(domain: str, work: Path, out: Path) -> dict[str, int]:
     splits = split_names(list(encoded)) if recipe.seen else ([], [], list(encoded))
     shutil.rmtree(out / domain, ignore_errors=True)
     ordered = [encoded[name] for split in splits for name in split]
-    write_dataset(out / domain, flat_spec(domain, splits, encoded), ordered)
+    write_images(out / domain, flat_spec(domain, splits, list(map(len, ordered))), ordered)
+    (out / domain / KEY_FILE).unlink()  # only the records are shipped
     stages = [sum(len(stage[name]) for name in chosen) for stage in (found, alone, unshared, chosen)]
     return {
         "classes": len(chosen),

@@ -1,0 +1,76 @@
+"""What a row of the bench is: a function that does one piece of work twice, in our way and in the textbook's.
+
+To add rows, write a module beside this one whose functions carry `@row`; nothing else needs to know.
+"""
+
+import importlib
+import pkgutil
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import NamedTuple
+
+import benches
+
+
+class Measurement(NamedTuple):
+    """`value` and the textbook form's `baseline`, both in `unit`; `note`: what a reader must know to compare them."""
+
+    value: float
+    unit: str
+    baseline: float
+    note: str = ""
+
+    @property
+    def ratio(self) -> float:
+        """How many times better than the baseline: more in a second, or less of anything else."""
+        return self.value / self.baseline if self.unit.endswith("/s") else self.baseline / self.value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """What a row is given. `folder`: empty, the row's own. `scale`: 1 for the real size, less for a quick look.
+
+    `repeats`: how often ours and the baseline are measured, in turns. `class_counts`: JSON file with the true class
+    sizes of the published data sets; without it they are made up from the published totals.
+    """
+
+    folder: Path
+    scale: float = 1.0
+    repeats: int = 5
+    class_counts: Path | None = None
+
+    def scaled(self, full: int, least: int = 1) -> int:
+        """A number of things, at this scale."""
+        return max(least, round(full * self.scale))
+
+
+Row = Callable[[Setting], Measurement]
+_ROWS: dict[str, Row] = {}
+
+
+def row(function: Row) -> Row:
+    """Make a function a row, under its own name."""
+    _ROWS[function.__name__] = function
+    return function
+
+
+def all_rows() -> Mapping[str, Row]:
+    """Every row of every module here, by name, modules in alphabetical order."""
+    for module in pkgutil.iter_modules(benches.__path__):
+        if not module.name.startswith("_"):
+            importlib.import_module(f"benches.{module.name}")
+    return _ROWS
+
+
+def median_seconds(ours: Callable[[], object], baseline: Callable[[], object], repeats: int) -> tuple[float, float]:
+    """Median seconds of each, measured in turns, so that a busy minute of the machine hits both."""
+    seconds: tuple[list[float], list[float]] = ([], [])
+    for _ in range(repeats):
+        for work, times in zip((ours, baseline), seconds, strict=True):
+            started = time.perf_counter()
+            work()
+            times.append(time.perf_counter() - started)
+    return median(seconds[0]), median(seconds[1])

@@ -1,0 +1,141 @@
+"""Rows for pixels: from records, and from the store of rounded images, to blocks that a network takes."""
+
+import io
+import json
+import resource
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from benches.rows import Measurement, Setting, median_seconds, row
+from episodes.dataset import DatasetRecords
+from episodes.decode import decode_image, resize_normalize
+from episodes.plan import DomainPlan, Images, plan_domain
+from episodes.sampling import EpisodeConfig
+from episodes.spec_writing import flat_spec
+from episodes.stored_records import StoredRecords
+from episodes.stream import stream_episodes, stream_images
+from episodes.writing import write_images
+
+SIZE = 84
+CORES = 2
+CLASSES, PER_CLASS = 20, 100
+SHORTEST, LONGEST = 84, 160  # sides of the JPEGs, in pixels
+
+
+@row
+def stream_cold(setting: Setting) -> Measurement:
+    """Episodes of JPEG records to network input, against a bare loop of decoding and resizing bytes in memory."""
+    records = jpeg_records(setting)
+    plan = episodes_of(records, setting.scaled(20))
+    drawn = int(plan.episode_sizes.sum())
+    images = plan.images
+    distinct = [records.encoded(*pair).data for pair in zip(*map(np.ndarray.tolist, images), strict=True)]
+    data = [distinct[i] for task in range(len(plan)) for i in _positions(plan, task)]
+
+    def ours() -> None:
+        for _ in stream_episodes(records, plan, SIZE, workers=CORES):
+            pass
+
+    def loop(first: int) -> None:
+        for encoded in data[first::CORES]:
+            resize_normalize(decode_image(encoded), SIZE)
+
+    def bare() -> None:
+        with ThreadPoolExecutor(CORES) as pool:
+            list(pool.map(loop, range(CORES)))
+
+    ours()
+    seconds = median_seconds(ours, bare, setting.repeats)
+    note = f"{plan.records.size:,} images of {len(plan)} episodes, JPEGs of {SHORTEST}-{LONGEST} px, on {CORES} cores"
+    return Measurement(drawn / seconds[0], "images/s", drawn / seconds[1], note)
+
+
+@row
+def stream_store(setting: Setting) -> Measurement:
+    """Rounded images of the network's size to network input, against NumPy on an array of them."""
+    records = jpeg_records(setting)
+    stored = StoredRecords(records, setting.folder / "pixels", SIZE)
+    images = all_images(records)
+    stored.keep(images, workers=CORES)
+    count = len(images.classes)
+    array = np.stack([stored.encoded(*pair).decode() for pair in zip(*map(np.ndarray.tolist, images), strict=True)])
+    order = np.random.RandomState(0).permutation(count)
+    shuffled = Images(images.classes[order], images.records[order])
+
+    def ours() -> None:
+        for _ in stream_images(stored, shuffled, SIZE, workers=CORES):
+            pass
+
+    def textbook() -> None:
+        for start in range(0, count, 64):
+            2 * (array[order[start : start + 64]].astype(np.float32) / np.float32(255) - np.float32(0.5))
+
+    ours()
+    seconds = median_seconds(ours, textbook, setting.repeats)
+    return Measurement(
+        count / seconds[0], "images/s", count / seconds[1], "baseline: one array in memory, no checksums"
+    )
+
+
+@row
+def stream_memory(setting: Setting) -> Measurement:
+    """Peak memory of streaming 600 episodes, against that of streaming 60, each in a process of its own."""
+    folder = jpeg_records(setting).folder
+    few, many = setting.scaled(60, least=2), setting.scaled(600, least=4)
+    peaks = []
+    for tasks in (many, few):
+        command = [sys.executable, "-m", "benches.stream", str(folder), str(tasks)]
+        peaks.append(int(subprocess.run(command, check=True, capture_output=True, text=True).stdout) / 1e6)
+    return Measurement(peaks[0], "MB", peaks[1], f"{many} episodes take {peaks[0] - peaks[1]:+.1f} MB over {few}")
+
+
+def jpeg_records(setting: Setting) -> DatasetRecords:
+    """A data set of smooth JPEGs, sides 84 to 160 pixels."""
+    rng = np.random.RandomState(0)
+    per_class = setting.scaled(PER_CLASS, least=12)
+    classes = [[_jpeg(rng) for _ in range(per_class)] for _ in range(CLASSES)]
+    names = [f"class {i}" for i in range(CLASSES)]
+    write_images(setting.folder / "smooth", flat_spec("smooth", ([], [], names), [per_class] * CLASSES), classes)
+    return DatasetRecords(setting.folder / "smooth", setting.folder / "cache")
+
+
+def all_images(records: DatasetRecords) -> Images:
+    """Every image of a data set."""
+    return Images.concatenate([(c, np.arange(n)) for c, n in enumerate(records.spec.images_per_class.tolist())])
+
+
+def episodes_of(records: DatasetRecords, tasks: int) -> DomainPlan:
+    """Standard episodes of its test classes."""
+    return plan_domain("smooth", records.spec, split="test", protocol=EpisodeConfig(), seed=0, tasks=tasks)
+
+
+def _positions(plan: DomainPlan, task: int) -> list[int]:
+    """Where an episode's images stand among the plan's."""
+    episode = plan.episode(task)
+    return [*episode.support_images.tolist(), *episode.query_images.tolist()]
+
+
+def _jpeg(rng: np.random.RandomState) -> bytes:
+    from PIL import Image
+
+    height, width = rng.randint(SHORTEST, LONGEST + 1, size=2)
+    coarse = Image.fromarray(rng.randint(0, 256, size=(12, 12, 3)).astype(np.uint8))
+    out = io.BytesIO()
+    coarse.resize((int(width), int(height)), Image.Resampling.BICUBIC).save(out, "JPEG")
+    return out.getvalue()
+
+
+def _peak_bytes(folder: Path, tasks: int) -> int:
+    """Stream so many episodes; this process's highest memory."""
+    records = DatasetRecords(folder)
+    for _ in stream_episodes(records, episodes_of(records, tasks), SIZE, workers=CORES):
+        pass
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+if __name__ == "__main__":
+    print(json.dumps(_peak_bytes(Path(sys.argv[1]), int(sys.argv[2]))))

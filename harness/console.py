@@ -1,0 +1,27 @@
+"""What every command needs of the terminal: a console, lists from text, and the last line of a failed command."""
+
+import os
+import re
+import sys
+from typing import NoReturn
+
+from rich.console import Console
+
+
+def console() -> Console:
+    """Standard output; 120 columns, or COLUMNS, when it is not a terminal."""
+    found, columns = Console(), os.environ.get("COLUMNS", "")
+    if found.is_terminal:
+        return found
+    return Console(width=max(40, int(columns)) if columns.isdecimal() else 120)
+
+
+def names(text: str | None) -> tuple[str, ...] | None:
+    """Names from an option, separated by commas or spaces; None when the option is not given or empty."""
+    return tuple(re.split(r"[,\s]+", text.strip(", "))) if text and text.strip(", ") else None
+
+
+def fail(line: str, status: int) -> NoReturn:
+    """Say one line to standard error and leave."""
+    print(line, file=sys.stderr)
+    sys.exit(status)

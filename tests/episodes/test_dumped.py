@@ -1,0 +1,531 @@
+import json
+import os
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tiny_images import png
+
+from episodes import dumped_records
+from episodes.dataset import MAX_OPEN_FILES, DatasetRecords, EncodedImage
+from episodes.dumped import DUMPED, DumpedRecords, dump_domain, dumped_domains, load_dump
+from episodes.errors import BadExample, BadPlan, BadProtocol, CorruptRecord
+from episodes.plan import Plan, plan_domain
+from episodes.plan_file import load_plan, save_plan
+from episodes.sampling import EpisodeConfig, EpisodeSampler
+from episodes.spec import DatasetSpec
+from episodes.tfrecord import RecordFile, write_records
+
+TASKS = 4
+
+
+class Numbered:
+    """Records whose image bytes say which image they are."""
+
+    def encoded(self, class_id, record):
+        return EncodedImage(Path("set"), record, f"{class_id}/{record}".encode())
+
+
+def sampled(counts=(20, 31, 18, 40, 25, 60), *, tasks=TASKS, seed=0, **config):
+    spec = DatasetSpec("set", np.array(counts), {"test": range(len(counts))}, ("",) * len(counts), digest="digest")
+    return plan_domain("set", spec, split="test", protocol=EpisodeConfig(**config), seed=seed, tasks=tasks)
+
+
+def load(folder, **options):
+    return load_dump(folder, domain="set", split="test", **options)
+
+
+def images_of(records, plan, task):
+    """The stored bytes and the labels of an episode's support, then of its query."""
+    e = plan.episode(task)
+    return [
+        ([records.encoded(c, r).data for c, r in zip(classes.tolist(), numbers.tolist(), strict=True)], labels.tolist())
+        for classes, numbers, labels in (
+            (e.support_classes, e.support_records, e.support_labels),
+            (e.query_classes, e.query_records, e.query_labels),
+        )
+    ]
+
+
+def dump_files(folder, *episodes):
+    """Write episodes, each ([support labels], [query labels]); an image's bytes say which one it is."""
+    folder.mkdir(parents=True)
+    for task, parts in enumerate(episodes):
+        for part, labels in zip(("train", "test"), parts, strict=True):
+            examples = [(f"{task}/{part}/{i}".encode(), label) for i, label in enumerate(labels)]
+            write_records(folder / f"episode-{task:04d}-{part}.tfrecords", examples)
+    return folder
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A dump of four sampled episodes."""
+    dump_domain(sampled(), Numbered(), tmp_path / "test/set")
+    return tmp_path / "test/set"
+
+
+# --- round trips
+
+
+def test_a_dumped_plan_has_the_same_pixels_labels_and_counts(tiny_records, tmp_path):
+    records = DatasetRecords(tiny_records / "reds")
+    plan = plan_domain("reds", records.spec, split="test", protocol=EpisodeConfig(), seed=3, tasks=TASKS)
+    dump_domain(plan, records, tmp_path / "test/reds")
+    dumped, again = load_dump(tmp_path / "test/reds", domain="reds", split="test")
+    assert len(again) == TASKS
+    for task in range(TASKS):
+        ours, theirs = plan.episode(task), again.episode(task)
+        assert ours.way == theirs.way
+        np.testing.assert_array_equal(ours.support_labels, theirs.support_labels)
+        np.testing.assert_array_equal(ours.query_labels, theirs.query_labels)
+        np.testing.assert_array_equal(pixels(records, ours), pixels(dumped, theirs))
+
+
+def pixels(records, e):
+    """All images of an episode, support first: (n, height * width * 3)."""
+    pairs = zip([*e.support_classes, *e.query_classes], [*e.support_records, *e.query_records], strict=True)
+    return np.stack([records.encoded(c, r).decode().ravel().astype(np.float64) for c, r in pairs])
+
+
+def nearest_centroid_accuracies(records, plan):
+    """Accuracy of every episode with raw pixels as features, worked out by hand."""
+    accuracies = []
+    for task in range(len(plan)):
+        e = plan.episode(task)
+        support, query = np.split(pixels(records, e), [len(e.support_labels)])
+        centroids = np.stack([support[e.support_labels == label].mean(axis=0) for label in range(e.way)])
+        distances = ((query[:, None] - centroids[None]) ** 2).sum(axis=2)
+        accuracies.append(float((distances.argmin(axis=1) == e.query_labels).mean()))
+    return accuracies
+
+
+class Noise:
+    """Records of small noisy images whose classes overlap."""
+
+    def encoded(self, class_id, record):
+        image = np.random.RandomState(1000 * class_id + record).randint(0, 200, size=(4, 4, 3)) + 5 * class_id
+        return EncodedImage(Path("noise"), record, png(image))
+
+
+def test_a_method_has_the_same_accuracy_on_every_dumped_episode(tmp_path):
+    plan = sampled(tasks=6)
+    dump_domain(plan, Noise(), tmp_path / "dump")
+    accuracies = nearest_centroid_accuracies(Noise(), plan)
+    assert len(set(accuracies)) > 1  # episodes that are all alike would prove nothing
+    assert nearest_centroid_accuracies(*load(tmp_path / "dump")) == accuracies
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    counts=st.lists(st.integers(2, 12), min_size=2, max_size=6),
+    seed=st.integers(0, 1000),
+    tasks=st.integers(1, 3),
+    num_support=st.sampled_from([None, 1, (1, 1)]),
+)
+def test_any_plan_survives_a_dump(counts, seed, tasks, num_support):
+    plan = sampled(tuple(counts), tasks=tasks, seed=seed, min_ways=2, num_support=num_support)
+    with tempfile.TemporaryDirectory() as root:
+        dump_domain(plan, Numbered(), Path(root) / "set")
+        records, again = load(Path(root) / "set")
+        for task in range(tasks):
+            assert images_of(records, again, task) == images_of(Numbered(), plan, task)
+
+
+@st.composite
+def shuffled_episodes(draw):
+    """Support and query labels of a few episodes, in any order."""
+    episodes = []
+    for _ in range(draw(st.integers(1, 3))):
+        shots = draw(st.lists(st.integers(1, 4), min_size=2, max_size=5))
+        num_query = draw(st.integers(1, 3))
+        support = [label for label, n in enumerate(shots) for _ in range(n)]
+        query = [label for label in range(len(shots)) for _ in range(num_query)]
+        episodes.append((draw(st.permutations(support)), draw(st.permutations(query))))
+    return episodes
+
+
+@settings(max_examples=20, deadline=None)
+@given(episodes=shuffled_episodes())
+def test_classes_that_are_interleaved_in_a_file_keep_their_images_in_order(episodes):
+    with tempfile.TemporaryDirectory() as root:
+        records, plan = load(dump_files(Path(root) / "set", *episodes))
+        assert len(plan) == len(episodes)
+        for task, parts in enumerate(episodes):
+            for part, labels, (images, ours) in zip(
+                ("train", "test"), parts, images_of(records, plan, task), strict=True
+            ):
+                expected = sorted((label, i) for i, label in enumerate(labels))  # by class, then by place in the file
+                assert ours == [label for label, _ in expected]
+                assert images == [f"{task}/{part}/{i}".encode() for _, i in expected]
+
+
+def test_a_dump_of_a_dump_is_the_same_dump(folder, tmp_path):
+    records, plan = load(folder)
+    dump_domain(plan, records, tmp_path / "again")
+    assert {p.name: p.read_bytes() for p in folder.iterdir()} == {
+        p.name: p.read_bytes() for p in (tmp_path / "again").iterdir()
+    }
+
+
+def test_the_same_plan_gives_the_same_bytes(folder, tmp_path):
+    dump_domain(sampled(), Numbered(), tmp_path / "again")
+    for path in folder.iterdir():
+        assert path.read_bytes() == (tmp_path / "again" / path.name).read_bytes()
+
+
+# --- what others read
+
+
+def test_the_layout_is_the_official_one(folder):
+    names = {f"episode-{task:04d}-{part}.tfrecords" for task in range(TASKS) for part in ("train", "test")}
+    assert {path.name for path in folder.iterdir()} == names | {"images_per_class.json"}
+
+
+def test_counts_are_stated_as_the_official_writer_does(folder):
+    plan, expected = sampled(), {}
+    for task in range(TASKS):
+        e = plan.episode(task)
+        for part, labels in (("train", e.support_labels), ("test", e.query_labels)):
+            counts = {str(label): int((labels == label).sum()) for label in range(e.way)}
+            expected[f"episode-{task:04d}-{part}.tfrecords"] = counts
+    text = (folder / "images_per_class.json").read_text()
+    assert json.loads(text) == expected
+    assert text == json.dumps(expected, indent=2)
+
+
+def test_another_reader_finds_support_and_query_in_order(folder):
+    from tfrecord.reader import tfrecord_loader
+
+    plan = sampled()
+    for task in range(TASKS):
+        expected = images_of(Numbered(), plan, task)
+        for part, (images, labels) in zip(("train", "test"), expected, strict=True):
+            path = folder / f"episode-{task:04d}-{part}.tfrecords"
+            found = list(tfrecord_loader(str(path), None, {"image": "byte", "label": "int"}))
+            assert [bytes(example["image"]) for example in found] == images
+            assert [int(example["label"][0]) for example in found] == labels
+
+
+def test_files_beyond_episode_9999_have_longer_numbers_and_the_order_of_numbers(tmp_path, monkeypatch):
+    assert dumped_records.episode_file(12345, "test") == "episode-12345-test.tfrecords"
+    monkeypatch.setattr(dumped_records, "episode_file", lambda task, part: f"episode-{task:01d}-{part}.tfrecords")
+    folder = tmp_path / "set"
+    folder.mkdir()
+    for task in range(12):  # as text, 10 comes before 9
+        for part in ("train", "test"):
+            write_records(folder / f"episode-{task}-{part}.tfrecords", [(b"%d" % task, 0), (b"%d" % task, 1)])
+    records, plan = load(folder)
+    assert [images_of(records, plan, task)[0][0][0] for task in range(12)] == [b"%d" % task for task in range(12)]
+
+
+# --- writing
+
+
+def test_an_existing_folder_is_left_as_it_is(folder):
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    with pytest.raises(BadPlan, match="test/set: is there already and stays as it is"):
+        dump_domain(sampled(seed=1), Numbered(), folder)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_a_folder_that_appears_meanwhile_is_left_as_it_is(tmp_path):
+    def other_process(episodes):
+        (tmp_path / "set").mkdir(exist_ok=True)
+        (tmp_path / "set/file").touch()
+
+    with pytest.raises(BadPlan, match="set: cannot be written"):
+        dump_domain(sampled(), Numbered(), tmp_path / "set", other_process)
+    assert [path.name for path in tmp_path.rglob("*")] == ["set", "file"]
+
+
+def test_a_dump_that_fails_leaves_nothing(tmp_path, monkeypatch):
+    def full_disk(path, examples):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("episodes.dumped.write_records", full_disk)
+    with pytest.raises(BadPlan, match=r"set: cannot be written \(No space left on device\)"):
+        dump_domain(sampled(), Numbered(), tmp_path / "set")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_every_episode_is_announced(tmp_path):
+    steps = []
+    dump_domain(sampled(), Numbered(), tmp_path / "set", steps.append)
+    assert steps == [1] * TASKS
+
+
+def test_a_killed_dump_leaves_nothing_that_reads_as_complete(tmp_path):
+    code = (
+        "import os, signal, sys; from pathlib import Path; from test_dumped import *\n"
+        "seen = []\n"
+        "def advance(n):\n"
+        "    seen.append(n)\n"
+        "    if len(seen) == 2: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "dump_domain(sampled(), Numbered(), Path(sys.argv[1]) / 'test/set', advance)"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], env=environment)
+    assert done.returncode == -signal.SIGKILL
+    (part,) = (tmp_path / "test").iterdir()
+    assert part.name.startswith(".set.")
+    assert len(list(part.glob("episode-*"))) == 4  # two whole episodes
+    with pytest.raises(BadPlan, match="no data set with dumped episodes"):
+        dumped_domains(tmp_path, "test")
+    with pytest.raises(BadPlan, match="lists it, but it is missing"):
+        load(part)
+    dump_domain(sampled(), Numbered(), tmp_path / "test/set")
+    assert dumped_domains(tmp_path, "test") == ["set"]
+
+
+# --- finding dumps
+
+
+def test_data_sets_with_dumped_episodes_are_listed(tmp_path):
+    for name in ("b", "a"):
+        dump_files(tmp_path / "valid" / name, ([0, 1], [0, 1]))
+    (tmp_path / "valid/logs").mkdir()
+    (tmp_path / "valid/README").touch()
+    assert dumped_domains(tmp_path, "valid") == ["a", "b"]
+
+
+def test_a_split_without_dumped_episodes_is_named_with_those_that_have_some(tmp_path):
+    dump_files(tmp_path / "valid/set", ([0, 1], [0, 1]))
+    with pytest.raises(BadPlan, match=r"/test: no such folder; .*; there are episodes for --split valid$"):
+        dumped_domains(tmp_path, "test")
+    (tmp_path / "test").mkdir()
+    with pytest.raises(BadPlan, match="/test: no data set with dumped episodes"):
+        dumped_domains(tmp_path, "test")
+
+
+# --- identity
+
+
+def test_a_dumped_episode_never_has_the_hash_of_a_sampled_one(folder):
+    _, plan = load(folder)
+    assert plan.protocol == DUMPED
+    assert not set(plan.hashes) & set(sampled().hashes)
+    classes = DatasetSpec("set", np.full(9, 50), {"test": range(9)}, ("",) * 9).split("test")
+    with pytest.raises(BadProtocol):
+        EpisodeSampler(classes, DUMPED, np.random.RandomState(0)).sample()
+
+
+def test_dumps_of_one_shape_with_other_images_share_neither_plan_nor_records(tmp_path):
+    shape = [([0, 1, 1], [0, 1])] * 2
+    dump_files(tmp_path / "a/set", *shape)
+    dump_files(tmp_path / "b/set", *shape)
+    write_records(tmp_path / "b/set/episode-0001-test.tfrecords", [(b"1/test/0", 0), (b"another", 1)])
+    (a, plan_a), (b, plan_b) = (load(tmp_path / name / "set") for name in "ab")
+    assert plan_a.hashes == plan_b.hashes, "an episode's hash is one of record numbers, here as everywhere"
+    assert a.split_fingerprint("test") != b.split_fingerprint("test")
+    assert [a.fingerprint(c) == b.fingerprint(c) for c in range(4)] == [True, True, True, False]
+    assert Plan("x", "test", 0, 2, (plan_a,)).hash != Plan("x", "test", 0, 2, (plan_b,)).hash
+
+
+def test_the_same_dump_elsewhere_is_the_same(folder, tmp_path):
+    (tmp_path / "elsewhere").symlink_to(folder)
+    (here, plan), (there, same) = load(folder), load(tmp_path / "elsewhere")
+    assert here.split_fingerprint("test") == there.split_fingerprint("test")
+    assert (plan.hashes, plan.spec_digest) == (same.hashes, same.spec_digest)
+
+
+def test_a_class_is_identified_as_a_class_file_with_its_records_would_be(tmp_path):
+    records, _ = load(dump_files(tmp_path / "set", ([1, 0, 1], [0, 1])))
+    images = [(f"0/train/{i}".encode(), 1) for i in (0, 2)] + [(b"0/test/1", 1)]
+    write_records(tmp_path / "1.tfrecords", images)
+    assert records.fingerprint(1) == RecordFile(tmp_path / "1.tfrecords").fingerprint
+
+
+def test_the_first_tasks_of_a_dump_are_the_same_episodes_on_the_same_records(folder):
+    (whole, plan), (records, first) = load(folder), load(folder, tasks=2)
+    assert first.hashes == plan.hashes[:2]
+    assert records.split_fingerprint("test") == whole.split_fingerprint("test")
+    assert images_of(records, first, 1) == images_of(whole, plan, 1)
+    with pytest.raises(BadPlan, match="test/set: 4 dumped episodes, 5 are asked for"):
+        load(folder, tasks=5)
+
+
+def test_the_plan_of_a_dump_can_be_saved(folder, tmp_path):
+    _, domain = load(folder)
+    plan = Plan("bench", "test", domain.seed, len(domain), (domain,))
+    save_plan(plan, tmp_path / "plan.npz")
+    assert load_plan(tmp_path / "plan.npz").domains[0].hashes == domain.hashes
+
+
+def test_all_classes_lie_in_the_split_that_is_named(folder):
+    for split in ("train", "valid", "test"):
+        spec = DumpedRecords(folder, split).spec
+        assert {name: len(ids) for name, ids in spec.class_ids.items() if len(ids)} == {split: sampled().ways.sum()}
+        np.testing.assert_array_equal(spec.split(split).images_per_class, spec.images_per_class)
+
+
+# --- reading
+
+
+def test_however_many_episodes_few_files_are_open(tmp_path):
+    records, plan = load(dump_files(tmp_path / "set", *[([0, 1], [0, 1])] * 40))
+    before = len(list(Path("/dev/fd").iterdir()))
+    for task in [*range(40), *range(40)]:
+        assert images_of(records, plan, task)[0][0] == [b"%d/train/%d" % (task, i) for i in range(2)]
+    assert before < len(list(Path("/dev/fd").iterdir())) <= before + MAX_OPEN_FILES
+
+
+def test_a_record_that_is_not_there_is_refused(folder):
+    records, plan = load(folder)
+    with pytest.raises(IndexError, match="class 1 has no record"):
+        records.encoded(1, int(plan.num_support[1] + plan.num_query[0]))
+
+
+def test_the_second_opening_reads_no_images(folder, tmp_path, monkeypatch):
+    first, _ = load(folder, cache=tmp_path / "cache")
+    monkeypatch.setattr(dumped_records, "_read", lambda files: pytest.fail("read again"))
+    again, _ = load(folder, cache=tmp_path / "cache")
+    assert again.spec.digest == first.spec.digest
+
+
+@pytest.mark.parametrize("spoil", [lambda data: b"", lambda data: data[:100], lambda data: data[:-60] + b"x" * 60])
+def test_a_damaged_cache_is_made_again(folder, tmp_path, spoil):
+    first, _ = load(folder, cache=tmp_path / "cache")
+    (kept,) = (tmp_path / "cache/dumped").iterdir()
+    kept.write_bytes(spoil(kept.read_bytes()))
+    assert load(folder, cache=tmp_path / "cache")[0].spec.digest == first.spec.digest
+
+
+@pytest.mark.parametrize("image", [b"0/TEST/1", b"a longer image"])
+def test_a_file_that_changes_after_the_first_opening_is_read_again(tmp_path, image):
+    folder = dump_files(tmp_path / "set", ([0, 1], [0, 1]))
+    old, _ = load(folder, cache=tmp_path / "cache")
+    write_records(folder / "episode-0000-test.tfrecords", [(b"0/test/0", 0), (image, 1)])
+    with pytest.raises(CorruptRecord, match=r"episode-0000-test\.tfrecords: byte 0: the file was changed"):
+        old.encoded(1, 1)
+    new, _ = load(folder, cache=tmp_path / "cache")
+    assert new.encoded(1, 1).data == image
+
+
+# --- faults
+
+
+def test_a_missing_partner_is_named(folder):
+    (folder / "episode-0002-test.tfrecords").unlink()
+    with pytest.raises(BadPlan, match=r"episode-0002-test\.tfrecords: missing"):
+        load(folder)
+
+
+def test_a_gap_in_the_numbers_is_named(folder):
+    for part in ("train", "test"):
+        (folder / f"episode-0001-{part}.tfrecords").unlink()
+    with pytest.raises(BadPlan, match=r"episode-0001-train\.tfrecords: missing; .* up to episode-0003"):
+        load(folder)
+
+
+def test_missing_last_episodes_are_found_by_the_counts(folder):
+    for part in ("train", "test"):
+        (folder / f"episode-0003-{part}.tfrecords").unlink()
+    with pytest.raises(BadPlan, match=r"episode-0003-test\.tfrecords: images_per_class\.json lists it, but it is miss"):
+        load(folder)
+
+
+def test_an_episode_that_the_counts_do_not_list_is_named(tmp_path):
+    folder = dump_files(tmp_path / "set", ([0, 1], [0, 1]))
+    (folder / "images_per_class.json").write_text('{"episode-0000-train.tfrecords": {"0": 1, "1": 1}}')
+    with pytest.raises(BadPlan, match=r"episode-0000-test\.tfrecords: images_per_class\.json does not list it"):
+        load(folder)
+
+
+def test_a_dump_without_stated_counts_is_counted(folder):
+    _, plan = load(folder)
+    (folder / "images_per_class.json").unlink()
+    assert load(folder)[1].hashes == plan.hashes
+
+
+def test_counts_that_contradict_the_records_are_refused(folder):
+    path = folder / "images_per_class.json"
+    for change in (lambda labels: labels | {"0": labels["0"] + 1}, lambda labels: labels | {"77": 0}):
+        stated = json.loads(path.read_text())
+        stated["episode-0002-train.tfrecords"] = change(stated["episode-0002-train.tfrecords"])
+        path.write_text(json.dumps(stated))
+        with pytest.raises(BadPlan, match=r"images_per_class\.json: the counts stated for episode-0002-train"):
+            load(folder)
+
+
+@pytest.mark.parametrize(
+    "text", [b"", b"[]", b'{"a": 1}', b'{"a": {"b": 1}}', b"\xff", b"[" * 10**5, b'{"a": {"0": NaN}}']
+)
+def test_counts_that_are_not_a_table_are_refused(folder, text):
+    (folder / "images_per_class.json").write_bytes(text)
+    with pytest.raises(BadPlan, match=r"images_per_class\.json: not a table"):
+        load(folder)
+
+
+@pytest.mark.parametrize(
+    ("support", "query", "message"),
+    [
+        ([0, 2], [0, 2], r"train\.tfrecords: labels run from 0 to way - 1, but there is a label 2 and no 1"),
+        ([1, 2], [1, 2], r"train\.tfrecords: .* a label 1 and no 0"),
+        ([-1, 0], [-1, 0], r"train\.tfrecords: .* a label -1 and no 0"),
+        ([0, 2**63 - 1], [0, 2**63 - 1], r"train\.tfrecords: .* a label 9223372036854775807 and no 1"),
+        ([0, 1], [0, 1, 2], r"test\.tfrecords: label 2 is not among the labels of the support images"),
+        ([0, 1], [0, 0, 1], r"test\.tfrecords: label 1 has 1 images, label 0 has 2"),
+        ([0, 1], [0], r"test\.tfrecords: label 1 has 0 images, label 0 has 1"),
+        ([0, 0], [0], r"train\.tfrecords: only one class"),
+        ([], [0], r"train\.tfrecords: no images"),
+        ([0, 1], [], r"test\.tfrecords: no images"),
+    ],
+)
+def test_episodes_that_no_plan_can_hold_are_named(tmp_path, support, query, message):
+    folder = dump_files(tmp_path / "set", ([0, 1], [0, 1]), (support, query))
+    with pytest.raises(BadPlan, match="episode-0001-" + message):
+        load(folder)
+
+
+def test_a_flipped_bit_is_found_when_a_dump_is_opened(folder):
+    path = folder / "episode-0001-train.tfrecords"
+    data = bytearray(path.read_bytes())
+    (length,) = struct.unpack_from("<Q", data)
+    second = length + 16
+    data[second + 20] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(CorruptRecord, match=rf"episode-0001-train\.tfrecords: byte {second}: payload CRC"):
+        load(folder)
+
+
+def test_a_file_that_was_cut_between_two_records_is_found_by_the_counts(folder):
+    path = folder / "episode-0001-train.tfrecords"
+    path.write_bytes(path.read_bytes()[: int(RecordFile(path).index.starts[-1])])
+    with pytest.raises(BadPlan, match="episode-0001"):
+        load(folder)
+
+
+def test_a_payload_that_is_no_example_is_named(folder):
+    import google_crc32c
+
+    from episodes.record_index import mask_crc
+
+    def framed(payload):
+        length = struct.pack("<Q", len(payload))
+        crcs = [struct.pack("<I", mask_crc(google_crc32c.value(part))) for part in (length, payload)]
+        return length + crcs[0] + payload + crcs[1]
+
+    (folder / "episode-0001-train.tfrecords").write_bytes(framed(b"no example"))
+    with pytest.raises(BadExample, match=r"episode-0001-train\.tfrecords: record 0: "):
+        load(folder)
+
+
+@pytest.mark.parametrize("name", ["episode-7-train.tfrecords", "episode-00004-test.tfrecords", "episode-x.tfrecords"])
+def test_a_file_with_a_doubtful_name_is_refused(folder, name):
+    (folder / name).touch()
+    with pytest.raises(BadPlan, match=f"{name}: not the name of an episode's file"):
+        load(folder)
+
+
+def test_a_folder_without_episodes_is_named(tmp_path):
+    with pytest.raises(BadPlan, match="nothing: no such folder of dumped episodes"):
+        load(tmp_path / "nothing")
+    with pytest.raises(BadPlan, match="no dumped episodes; they are named episode-0000-train"):
+        load(tmp_path)
