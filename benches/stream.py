@@ -30,7 +30,7 @@ SHORTEST, LONGEST = 84, 160  # sides of the JPEGs, in pixels
 def stream_cold(setting: Setting) -> Measurement:
     """Episodes of JPEG records to network input, against a bare loop of decoding and resizing bytes in memory."""
     records = jpeg_records(setting)
-    plan = episodes_of(records, setting.scaled(20))
+    plan = episodes_of(records, setting.scaled(30))
     drawn = int(plan.episode_sizes.sum())
     images = plan.images
     distinct = [records.encoded(*pair).data for pair in zip(*map(np.ndarray.tolist, images), strict=True)]
@@ -61,18 +61,18 @@ def stream_store(setting: Setting) -> Measurement:
     stored = StoredRecords(records, setting.folder / "pixels", SIZE)
     images = all_images(records)
     stored.keep(images, workers=CORES)
-    count = len(images.classes)
     array = np.stack([stored.encoded(*pair).decode() for pair in zip(*map(np.ndarray.tolist, images), strict=True)])
-    order = np.random.RandomState(0).permutation(count)
-    shuffled = Images(images.classes[order], images.records[order])
+    count = setting.scaled(40_000)
+    order = np.random.RandomState(0).randint(0, len(array), count)
+    drawn = Images(images.classes[order], images.records[order])
 
     def ours() -> None:
-        for _ in stream_images(stored, shuffled, SIZE, workers=CORES):
+        for _ in stream_images(stored, drawn, SIZE, workers=CORES, block=256):
             pass
 
     def textbook() -> None:
-        for start in range(0, count, 64):
-            2 * (array[order[start : start + 64]].astype(np.float32) / np.float32(255) - np.float32(0.5))
+        for start in range(0, count, 256):
+            2 * (array[order[start : start + 256]].astype(np.float32) / np.float32(255) - np.float32(0.5))
 
     ours()
     seconds = median_seconds(ours, textbook, setting.repeats)

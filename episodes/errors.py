@@ -45,6 +45,10 @@ class BadImage(EpisodesError):
     """Image bytes that cannot be decoded, or that claim an absurd size."""
 
 
+class DecodingStopped(EpisodesError):
+    """A process that decodes images has ended before its work."""
+
+
 class BadSpec(EpisodesError):
     """A `dataset_spec.json` that is missing, malformed, or disagrees with its files."""
 

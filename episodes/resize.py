@@ -73,11 +73,11 @@ def _normalize(levels: np.ndarray, out: np.ndarray) -> None:
 @numba.njit((_IMAGE, numba.float32[:, :, ::1]), nogil=True, cache=True, error_model="numpy")
 def resize_normalized(image: np.ndarray, out: np.ndarray) -> None:
     """`image`: (h, w, 3) uint8, C order -> `out`: (s, s, 3) float32 in [-1, 1], C order, overwritten."""
-    if image.shape != out.shape:
+    if image.shape == out.shape:  # nothing to interpolate
+        _normalize(image.reshape(image.size), out.reshape(out.size))
+    else:
         _resize(image, out)
         _normalize(out.reshape(out.size), out.reshape(out.size))
-    else:  # nothing to interpolate
-        _normalize(image.reshape(image.size), out.reshape(out.size))
 
 
 @numba.njit((_IMAGE, numba.uint8[:, :, ::1]), nogil=True, cache=True, error_model="numpy")

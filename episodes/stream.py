@@ -1,32 +1,33 @@
-"""Images as network inputs, block after block: decoded by threads into shared buffers, in the order of the files.
+"""Images as network inputs, block after block: decoded ahead of their use, in the order of the files, into buffers that
+are used in turn, so that memory stays the same however long the stream is.
 
-Decoding and resizing run without Python's lock, so threads share the work and nothing is copied between processes.
-A few buffers are used in turn, so memory stays the same however long the stream is.
+A long stream is decoded by processes, which write into memory that they share with this one: threads would wait for
+Python's lock. A short one, not worth their start, is decoded by one thread.
 """
 
 from __future__ import annotations
 
-import functools
-import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 
+from episodes.decoders import Decoders, Wait
 from episodes.plan import DomainPlan, Episode, Images
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 BLOCK = 64
-_SPAN = 16  # images that a thread takes at a time
-_AHEAD = 2  # blocks in the making while one is looked at
+FEW = 1500
+"""So many images are decoded by one thread before processes have started."""
+_SPAN = 64  # images of one task
+_AHEAD = 2  # blocks in the making while one is looked at, or more if that leaves a process idle
 
 
 class Pixels(Protocol):
-    """An image that can be decoded by any thread."""
+    """An image that is read but not decoded."""
 
     def decode(self) -> np.ndarray:
         """(h, w, 3) uint8 RGB."""
@@ -54,12 +55,13 @@ def stream_images(
 ) -> Iterator[Tensor]:
     """Images in order, as (n, 3, size, size) float32 blocks in [-1, 1] with channels last in memory; n <= `block`.
 
-    `workers`: threads that decode. `pinned`: page-locked memory, for copies to a GPU. A block is overwritten once the
+    `workers`: processes that decode. `pinned`: page-locked memory, for copies to a GPU. A block is overwritten once the
     next one is asked for. Raises CorruptRecord, BadExample or BadImage, naming file and record.
     """
     starts = range(0, len(images.classes), block)
     parts = (Images(images.classes[at : at + block], images.records[at : at + block]) for at in starts)
-    yield from _stream(source, parts, size, block, workers, pinned)
+    with Decoders(source, _shape(block, size, workers), 0 if len(images.classes) <= FEW else workers) as decoders:
+        yield from _stream(decoders, parts, pinned)
 
 
 def stream_episodes(
@@ -68,20 +70,57 @@ def stream_episodes(
     """Every episode of a plan with its images; otherwise as `stream_images`."""
     largest = int(plan.episode_sizes.max(initial=0))
     parts = (_images_of(plan.episode(task)) for task in range(len(plan)))
-    for task, pixels in enumerate(_stream(source, parts, size, largest, workers, pinned)):
-        episode = plan.episode(task)
-        shots = len(episode.support_labels)
-        yield EpisodeImages(episode, pixels[:shots], pixels[shots:])
+    with Decoders(source, _shape(largest, size, workers), 0 if len(plan.records) <= FEW else workers) as decoders:
+        for task, pixels in enumerate(_stream(decoders, parts, pinned)):
+            episode = plan.episode(task)
+            shots = len(episode.support_labels)
+            yield EpisodeImages(episode, pixels[:shots], pixels[shots:])
 
 
 def load_images(source: Source, images: Images, size: int) -> Tensor:
     """(n, 3, size, size) float32 inputs of these images, in their order, made in this thread in a buffer of its own."""
     import torch
 
+    from episodes.decoders import fill
+
     pixels = np.empty((len(images.classes), size, size, 3), np.float32)
-    for fill in _spans(source, images, pixels, threading.Lock()):
-        fill()
+    fill(source, pixels, *_in_file_order(images))
     return torch.from_numpy(pixels).permute(0, 3, 1, 2)
+
+
+def _stream(decoders: Decoders, parts: Iterable[Images], pinned: bool) -> Iterator[Tensor]:
+    under_way: deque[tuple[np.ndarray, list[Wait]]] = deque()
+    for number, images in enumerate(parts):
+        if len(under_way) == len(decoders.buffers) - 1:
+            yield _finished(*under_way.popleft(), pinned)
+        at = number % len(decoders.buffers)
+        classes, records, rows = _in_file_order(images)
+        spans = [slice(first, first + _SPAN) for first in range(0, len(rows), _SPAN)]
+        work = [decoders.submit(at, classes[span], records[span], rows[span]) for span in spans]
+        under_way.append((decoders.buffers[at][: len(rows)], work))
+    while under_way:
+        yield _finished(*under_way.popleft(), pinned)
+
+
+def _finished(pixels: np.ndarray, work: list[Wait], pinned: bool) -> Tensor:
+    import torch
+
+    for wait in work:
+        wait()
+    block = torch.from_numpy(pixels).permute(0, 3, 1, 2)
+    return block.pin_memory() if pinned else block
+
+
+def _shape(largest: int, size: int, workers: int) -> tuple[int, int, int, int, int]:
+    """Of all buffers together: (buffers, images, size, size, 3), enough of them for two tasks of every process."""
+    spans = max(1, -(-largest // _SPAN))
+    return max(_AHEAD, -(-2 * workers // spans)) + 1, largest, size, size, 3
+
+
+def _in_file_order(images: Images) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Classes and records in the order of the files, and where each image stands among `images`; all (n,) int64."""
+    order = np.lexsort((images.records, images.classes))
+    return images.classes[order], images.records[order], order
 
 
 def _images_of(episode: Episode) -> Images:
@@ -89,59 +128,3 @@ def _images_of(episode: Episode) -> Images:
         np.concatenate([episode.support_classes, episode.query_classes]),
         np.concatenate([episode.support_records, episode.query_records]),
     )
-
-
-def _stream(
-    source: Source, parts: Iterable[Images], size: int, largest: int, workers: int, pinned: bool
-) -> Iterator[Tensor]:
-    buffers = deque(_buffer((largest, size, size, 3), pinned) for _ in range(_AHEAD + 1))
-    under_way: deque[tuple[Tensor, list[Future[None]]]] = deque()
-    reading = threading.Lock()
-    with ThreadPoolExecutor(workers, thread_name_prefix="decode") as pool:
-        try:
-            for images in parts:
-                if len(under_way) == _AHEAD:
-                    yield _finished(*under_way.popleft())
-                buffers.rotate(-1)
-                pixels = buffers[0][: len(images.classes)]
-                under_way.append(
-                    (pixels, [pool.submit(fill) for fill in _spans(source, images, pixels.numpy(), reading)])
-                )
-            while under_way:
-                yield _finished(*under_way.popleft())
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-def _buffer(shape: tuple[int, ...], pinned: bool) -> Tensor:
-    """Pageable memory comes from NumPy, which asks the system for huge pages."""
-    import torch
-
-    return torch.empty(shape, pin_memory=True) if pinned else torch.from_numpy(np.empty(shape, np.float32))
-
-
-def _finished(pixels: Tensor, work: list[Future[None]]) -> Tensor:
-    for future in work:
-        future.result()
-    return pixels.permute(0, 3, 1, 2)
-
-
-def _spans(source: Source, images: Images, out: np.ndarray, reading: threading.Lock) -> Iterator[Callable[[], None]]:
-    """The work of filling `out`, (n, s, s, 3), in parts, each in the order of the files."""
-    order = np.lexsort((images.records, images.classes))
-    for at in range(0, len(order), _SPAN):
-        rows = order[at : at + _SPAN]
-        pairs = zip(images.classes[rows].tolist(), images.records[rows].tolist(), strict=True)
-        yield functools.partial(_fill, source, list(pairs), rows.tolist(), out, reading)
-
-
-def _fill(
-    source: Source, pairs: Sequence[tuple[int, int]], rows: Sequence[int], out: np.ndarray, reading: threading.Lock
-) -> None:
-    """Reading holds Python's lock, decoding does not: image by image, so that no thread waits long for another."""
-    from episodes.resize import resize_normalized
-
-    for (class_id, record), row in zip(pairs, rows, strict=True):
-        with reading:  # a source opens and closes files
-            image = source.encoded(class_id, record)
-        resize_normalized(image.decode(), out[row])

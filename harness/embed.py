@@ -1,5 +1,6 @@
 """Every image that a plan touches is decoded and embedded once, whatever the number of episodes and adapters."""
 
+import os
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
@@ -16,6 +17,9 @@ from episodes.stream import Source, stream_images
 from harness.pixels import Records
 from harness.progress import Advance
 from results.identity import canonical_hash
+
+MOST_DECODERS = 16
+"""Processes that decode for one network; more than any is known to need."""
 
 
 def open_store(backbone: Backbone, flags: Mapping[str, Any], cache: Path) -> EmbeddingStore:
@@ -40,7 +44,8 @@ def embed_images(
     pinned: bool = False,
 ) -> None:
     """Embed these images of `data`, whose pixels `source` gives; each class is on disk when its last image is done."""
-    inputs = stream_images(source, images, backbone.card.image_size, pinned=pinned)
+    workers = min(len(os.sched_getaffinity(0)), MOST_DECODERS)
+    inputs = stream_images(source, images, backbone.card.image_size, workers=workers, pinned=pinned)
     vectors = _vectors(inputs, backbone, advance)
     for class_id, records in images.by_class():
         store.save(data.fingerprint(class_id), records, np.stack(list(islice(vectors, len(records)))))

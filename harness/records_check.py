@@ -9,9 +9,9 @@ from rich.table import Table
 from rich.text import Text
 
 from episodes.check import ClassCheck, ClassJob, DatasetCheck, Problem, check_class, inspect_folder, summarize
+from episodes.decoders import leave_with_parent
 from episodes.known_datasets import KNOWN
 from episodes.spec import FILE_PATTERN, SPEC_FILE, SPLITS
-from harness.engines.local import leave_with_parent
 from harness.errors import HarnessError, unknown
 from harness.progress import bar
 

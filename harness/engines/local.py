@@ -1,11 +1,9 @@
 """Blocks on this machine: in this process, or in worker processes that share the features by memory map."""
 
-import functools
 import os
-import threading
-import time
 from collections.abc import Iterable, Iterator
 
+from episodes.decoders import leave_with_parent
 from harness.evaluate import Block, EpisodeResult, evaluate_block
 
 BlockResult = tuple[Block, list[EpisodeResult]]
@@ -40,16 +38,3 @@ def _evaluate(number: int, block: Block) -> tuple[int, list[EpisodeResult]]:
     """Answer with the number alone: sending the block back would copy its features."""
     leave_with_parent()
     return number, evaluate_block(block)
-
-
-@functools.cache
-def leave_with_parent() -> None:
-    """Let this worker end when the run was killed: nobody else would tell it, and its pool waits for minutes."""
-    parent = os.getppid()
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1.0)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
