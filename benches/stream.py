@@ -13,7 +13,8 @@ import numpy as np
 from benches.rows import Measurement, Setting, median_seconds, row
 from episodes.dataset import DatasetRecords
 from episodes.decode import decode_image, resize_normalize
-from episodes.plan import DomainPlan, Images, plan_domain
+from episodes.images import Images
+from episodes.plan import DomainPlan, plan_domain
 from episodes.sampling import EpisodeConfig
 from episodes.spec_writing import flat_spec
 from episodes.stored_records import StoredRecords

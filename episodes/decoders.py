@@ -19,14 +19,11 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from multiprocessing.connection import Connection
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from episodes.errors import DecodingStopped
-
-if TYPE_CHECKING:
-    from episodes.stream import Source
+from episodes.images import Source
 
 Wait = Callable[[], None]
 """Returns when a task is done, or raises what ended it. Waits are to be called in the order of their tasks."""

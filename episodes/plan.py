@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from episodes.errors import NotEnoughImages
+from episodes.images import Images
 from episodes.sampling import EpisodeConfig, EpisodeSampler
 from episodes.spec import DatasetSpec
 
@@ -33,25 +34,6 @@ class Episode(NamedTuple):
     query_records: np.ndarray
     query_images: np.ndarray
     query_labels: np.ndarray
-
-
-class Images(NamedTuple):
-    """Distinct images, sorted: `classes` (n,) absolute class ids and `records` (n,) record numbers, int64."""
-
-    classes: np.ndarray
-    records: np.ndarray
-
-    @classmethod
-    def concatenate(cls, parts: Sequence[tuple[int, np.ndarray]]) -> "Images":
-        """The images of (class id, record numbers) pairs, one after another."""
-        classes = [np.full(len(records), class_id) for class_id, records in parts]
-        return cls(_concatenate(classes), _concatenate([records for _, records in parts]))
-
-    def by_class(self) -> Iterator[tuple[int, np.ndarray]]:
-        """(class id, its record numbers), class by class."""
-        for class_id in np.unique(self.classes).tolist():
-            first, last = np.searchsorted(self.classes, [class_id, class_id + 1])
-            yield class_id, self.records[first:last]
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,8 @@ import numpy as np
 
 from episodes import decode
 from episodes.dataset import EncodedImage
+from episodes.images import Images, Pixels, Source
 from episodes.pixel_store import PixelStore
-from episodes.plan import Images
-from episodes.stream import Pixels, Source
 
 _CHUNK = 64
 

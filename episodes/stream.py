@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from episodes.decoders import Decoders, Wait
-from episodes.plan import DomainPlan, Episode, Images
+from episodes.images import Images, Source
+from episodes.plan import DomainPlan, Episode
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,22 +25,6 @@ FEW = 1500
 """So many images are decoded by one thread before processes have started."""
 _SPAN = 64  # images of one task
 _AHEAD = 2  # blocks in the making while one is looked at, or more if that leaves a process idle
-
-
-class Pixels(Protocol):
-    """An image that is read but not decoded."""
-
-    def decode(self) -> np.ndarray:
-        """(h, w, 3) uint8 RGB."""
-        ...
-
-
-class Source(Protocol):
-    """Where images come from: `episodes.dataset.DatasetRecords`, or a store of decoded ones over it."""
-
-    def encoded(self, class_id: int, record: int) -> Pixels:
-        """One image, read but not decoded."""
-        ...
 
 
 class EpisodeImages(NamedTuple):

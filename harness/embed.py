@@ -12,8 +12,9 @@ import torch
 import backbones
 from backbones.contract import Backbone
 from backbones.embeddings import EmbeddingStore, embed_in_fixed_batches
-from episodes.plan import DomainPlan, Images
-from episodes.stream import Source, stream_images
+from episodes.images import Images, Source
+from episodes.plan import DomainPlan
+from episodes.stream import stream_images
 from harness.pixels import Records
 from harness.progress import Advance
 from results.identity import canonical_hash

@@ -10,8 +10,9 @@ import numpy as np
 
 from adapters.contract import Adapter, Support
 from episodes.dumped import DUMPED
-from episodes.plan import DomainPlan, Episode, Images, random_state
-from episodes.stream import Source, load_images
+from episodes.images import Images, Source
+from episodes.plan import DomainPlan, Episode, random_state
+from episodes.stream import load_images
 from harness.errors import HarnessError
 from harness.pixels import PixelChoice, Records, open_domain
 

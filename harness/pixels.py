@@ -11,9 +11,8 @@ import numpy as np
 from episodes import decode
 from episodes.dataset import DatasetRecords
 from episodes.dumped import DumpedRecords
-from episodes.plan import Images
+from episodes.images import Images, Source
 from episodes.stored_records import StoredRecords
-from episodes.stream import Source
 
 Pixels = Literal["keep", "decode", "rounded"]
 Records = DatasetRecords | DumpedRecords

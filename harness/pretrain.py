@@ -12,7 +12,8 @@ import numpy as np
 from rich.console import Console
 
 from episodes.dataset import DatasetRecords
-from episodes.plan import DomainPlan, Images, plan_domain
+from episodes.images import Images
+from episodes.plan import DomainPlan, plan_domain
 from episodes.sampling import EpisodeConfig
 from episodes.sources import pocket
 from episodes.stream import load_images, stream_images

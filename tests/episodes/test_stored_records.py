@@ -5,7 +5,7 @@ import torch
 from episodes import decode
 from episodes.dataset import DatasetRecords
 from episodes.decode import resize_normalize
-from episodes.plan import Images
+from episodes.images import Images
 from episodes.stored_records import StoredRecords
 from episodes.stream import load_images
 

@@ -19,7 +19,8 @@ from episodes import stream
 from episodes.dataset import DatasetRecords
 from episodes.decode import resize_normalize
 from episodes.errors import BadImage, CorruptRecord, DecodingStopped
-from episodes.plan import Images, plan_domain
+from episodes.images import Images
+from episodes.plan import plan_domain
 from episodes.sampling import EpisodeConfig
 from episodes.stream import load_images, stream_episodes, stream_images
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from episodes.dataset import DatasetRecords
-from episodes.plan import Images
+from episodes.images import Images
 from harness import pixels
 from harness.pixels import PixelChoice, bytes_to_keep, room_for
 
