@@ -1,9 +1,7 @@
 """Rows for reading records, knowing data sets, and drawing and planning episodes."""
 
 import json
-import multiprocessing
-from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -11,7 +9,7 @@ import numpy as np
 
 from benches import plain
 from benches.inputs import class_files, graph_spec, published_specs, published_splits, record_file
-from benches.rows import Measurement, Setting, median_seconds, row
+from benches.rows import Measurement, Setting, median_seconds, peak_growth_mib, row
 from episodes.dataset import DatasetRecords
 from episodes.plan import DomainPlan, plan_domain
 from episodes.sampling import EpisodeConfig, EpisodeSampler, SplitClasses
@@ -127,9 +125,9 @@ def plan_full_memory(setting: Setting) -> Measurement:
     specs, note = published_specs(setting)
     tasks = setting.scaled(TASKS)
     return Measurement(
-        _peak_growth_mib(_plan, specs, tasks),
+        peak_growth_mib(_plan, specs, tasks),
         "MiB",
-        _peak_growth_mib(plain.plan, published_splits(specs), tasks, 0),
+        peak_growth_mib(plain.plan, published_splits(specs), tasks, 0),
         note,
     )
 
@@ -165,22 +163,3 @@ def _save_plain_index(records: Path, file: Path) -> Path:
     status, index = records.stat(), RecordFile(records).index
     np.savez(file, stamp=[status.st_size, status.st_mtime_ns], lengths=index.lengths, crcs=index.crcs)
     return file
-
-
-def _peak_growth_mib(work: Callable[..., object], *arguments: object) -> float:
-    """What `work` adds to the peak memory of a process of its own (another's peak would hide it)."""
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
-        return process.submit(_grown_mib, work, arguments).result()
-
-
-def _grown_mib(work: Callable[..., object], arguments: Sequence[object]) -> float:
-    before = _peak_mib()
-    result = work(*arguments)
-    grown = _peak_mib() - before
-    del result
-    return max(grown, 1 / 1024)
-
-
-def _peak_mib() -> float:
-    status = Path("/proc/self/status").read_text()
-    return int(status.split("VmHWM:")[1].split()[0]) / 1024

@@ -4,9 +4,11 @@ To add rows, write a module beside this one whose functions carry `@row`; nothin
 """
 
 import importlib
+import multiprocessing
 import pkgutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -74,3 +76,22 @@ def median_seconds(ours: Callable[[], object], baseline: Callable[[], object], r
             work()
             times.append(time.perf_counter() - started)
     return median(seconds[0]), median(seconds[1])
+
+
+def peak_growth_mib(work: Callable[..., object], *arguments: object) -> float:
+    """What `work` adds to the peak memory of a process of its own (another's peak would hide it)."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
+        return process.submit(_grown_mib, work, arguments).result()
+
+
+def _grown_mib(work: Callable[..., object], arguments: Sequence[object]) -> float:
+    before = _peak_mib()
+    result = work(*arguments)
+    grown = _peak_mib() - before
+    del result
+    return max(grown, 1 / 1024)
+
+
+def _peak_mib() -> float:
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) / 1024

@@ -1,16 +1,12 @@
 """Rows for pixels: from records, and from the store of rounded images, to blocks that a network takes."""
 
 import io
-import json
-import resource
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 
-from benches.rows import Measurement, Setting, median_seconds, row
+from benches.rows import Measurement, Setting, median_seconds, peak_growth_mib, row
 from episodes.dataset import DatasetRecords
 from episodes.decode import decode_image, resize_normalize
 from episodes.images import Images
@@ -84,14 +80,11 @@ def stream_store(setting: Setting) -> Measurement:
 
 @row
 def stream_memory(setting: Setting) -> Measurement:
-    """Peak memory of streaming 600 episodes, against that of streaming 60, each in a process of its own."""
+    """What streaming 600 episodes adds to a process's peak memory, against 60; each in a process of its own."""
     folder = jpeg_records(setting).folder
     few, many = setting.scaled(60, least=2), setting.scaled(600, least=4)
-    peaks = []
-    for tasks in (many, few):
-        command = [sys.executable, "-m", "benches.stream", str(folder), str(tasks)]
-        peaks.append(int(subprocess.run(command, check=True, capture_output=True, text=True).stdout) / 1e6)
-    return Measurement(peaks[0], "MB", peaks[1], f"{many} episodes take {peaks[0] - peaks[1]:+.1f} MB over {few}")
+    baseline, value = (peak_growth_mib(_stream, folder, tasks) for tasks in (few, many))
+    return Measurement(value, "MiB", baseline, f"{many} episodes take {value - baseline:+.1f} MiB over {few}")
 
 
 def jpeg_records(setting: Setting) -> DatasetRecords:
@@ -130,13 +123,7 @@ def _jpeg(rng: np.random.RandomState) -> bytes:
     return out.getvalue()
 
 
-def _peak_bytes(folder: Path, tasks: int) -> int:
-    """Stream so many episodes; this process's highest memory."""
+def _stream(folder: Path, tasks: int) -> None:
     records = DatasetRecords(folder)
     for _ in stream_episodes(records, episodes_of(records, tasks), SIZE, workers=CORES):
         pass
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
-if __name__ == "__main__":
-    print(json.dumps(_peak_bytes(Path(sys.argv[1]), int(sys.argv[2]))))
