@@ -5,6 +5,10 @@ Reference: `resize_images(..., BILINEAR, align_corners=True)`, then `2 * (x / 25
 along its row first, in float32, in TensorFlow's order of operations.
 """
 
+import functools
+from collections.abc import Callable
+from typing import Any
+
 import numba
 import numpy as np
 
@@ -12,7 +16,21 @@ F32 = np.float32
 _IMAGE = numba.types.Array(numba.uint8, 3, "C", readonly=True)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+def _compiled(*signature: Any, inline: str = "never") -> Callable[[Any], Any]:
+    """Numba's compiler, its result kept on disk where there is a place for it; without Python's lock."""
+
+    compiler: Any = functools.partial(numba.njit, *signature, nogil=True, error_model="numpy", inline=inline)
+
+    def compiled(function: Any) -> Any:
+        try:
+            return compiler(cache=True)(function)
+        except RuntimeError:  # neither the folder of this file nor the user's own can be written
+            return compiler()(function)
+
+    return compiled
+
+
+@_compiled()
 def _row_taps(source: int, target: int) -> tuple[np.ndarray, np.ndarray]:
     """For each of `target` pixels: where in a line its left neighbour's channels begin, and the right one's weight."""
     left, weight = np.empty(target, np.uint32), np.empty(target, F32)
@@ -24,7 +42,7 @@ def _row_taps(source: int, target: int) -> tuple[np.ndarray, np.ndarray]:
     return left, weight
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", inline="always")
+@_compiled(inline="always")
 def _interpolate_line(
     source: np.ndarray, line: np.ndarray, left: np.ndarray, weight: np.ndarray, row: np.ndarray
 ) -> None:
@@ -41,7 +59,7 @@ def _interpolate_line(
         row[to + np.uint64(2)] = b + (line[a + np.uint64(5)] - b) * x
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@_compiled()
 def _resize(image: np.ndarray, out: np.ndarray) -> None:
     """Grey levels 0..255 as float32. Two interpolated rows are held: the next output row mostly needs one new."""
     height, width, size = image.shape[0], image.shape[1], out.shape[0]
@@ -63,14 +81,14 @@ def _resize(image: np.ndarray, out: np.ndarray) -> None:
             result[k] = top[k] + (bottom[k] - top[k]) * share
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", inline="always")
+@_compiled(inline="always")
 def _normalize(levels: np.ndarray, out: np.ndarray) -> None:
     """(n,) grey levels 0..255 -> [-1, 1] as the official decoder writes it."""
     for k in range(len(levels)):
         out[k] = F32(2) * (F32(levels[k]) / F32(255) - F32(0.5))
 
 
-@numba.njit((_IMAGE, numba.float32[:, :, ::1]), nogil=True, cache=True, error_model="numpy")
+@_compiled((_IMAGE, numba.float32[:, :, ::1]))
 def resize_normalized(image: np.ndarray, out: np.ndarray) -> None:
     """`image`: (h, w, 3) uint8, C order -> `out`: (s, s, 3) float32 in [-1, 1], C order, overwritten."""
     if image.shape == out.shape:  # nothing to interpolate
@@ -80,7 +98,7 @@ def resize_normalized(image: np.ndarray, out: np.ndarray) -> None:
         _normalize(out.reshape(out.size), out.reshape(out.size))
 
 
-@numba.njit((_IMAGE, numba.uint8[:, :, ::1]), nogil=True, cache=True, error_model="numpy")
+@_compiled((_IMAGE, numba.uint8[:, :, ::1]))
 def resize_rounded(image: np.ndarray, out: np.ndarray) -> None:
     """`image`: (h, w, 3) uint8, C order -> `out`: (s, s, 3) uint8, rounded to the nearest grey level."""
     size = out.shape[0]
