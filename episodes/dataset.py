@@ -1,7 +1,7 @@
 """One data set on disk: its spec and its class files, opened when needed."""
 
+import functools
 import hashlib
-from collections import OrderedDict
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,7 +32,9 @@ class EncodedImage(NamedTuple):
 
 
 class DatasetRecords:
-    """A folder of `<class id>.tfrecords` with its `dataset_spec.json`; at most 64 class files are open at once.
+    """A folder of `<class id>.tfrecords` with its `dataset_spec.json`.
+
+    Class files are opened when needed; at most 64 are open at once in a process, of all data sets together.
 
     `folder`: the data set's records; it may be a link, but nothing in it may lead out of it. `cache`: where record
     indices are kept. Raises BadSpec when a class file is missing, is a link that leads out of the folder, or holds
@@ -43,21 +45,11 @@ class DatasetRecords:
         self.folder = Path(folder)
         self.spec = load_spec(self.folder)
         self._cache = cache
-        self._open: OrderedDict[int, RecordFile] = OrderedDict()
         self._fingerprints: dict[int, str] = {}
 
     def class_file(self, class_id: int) -> RecordFile:
         """The open file of an absolute class id, checked against the spec."""
-        if class_id in self._open:
-            self._open.move_to_end(class_id)
-            return self._open[class_id]
-        path = self._path(class_id)
-        while len(self._open) >= MAX_OPEN_FILES:
-            self._open.popitem(last=False)[1].close()
-        file = RecordFile(path, self._cache)
-        self._check_count(path, class_id, len(file))
-        self._open[class_id] = file
-        return file
+        return _class_file(self, class_id)
 
     def fingerprint(self, class_id: int) -> str:
         """Identity of a class file's content; with a record number it is the identity of an image."""
@@ -85,6 +77,12 @@ class DatasetRecords:
             raise BadExample(f"{file.path}: record {record}: {error}") from error
         return EncodedImage(file.path, record, image)
 
+    def _opened(self, class_id: int) -> RecordFile:
+        path = self._path(class_id)
+        file = RecordFile(path, self._cache)
+        self._check_count(path, class_id, len(file))
+        return file
+
     def _path(self, class_id: int) -> Path:
         path = own_file(self.folder, FILE_PATTERN.format(class_id))
         if not path.is_file():
@@ -95,3 +93,8 @@ class DatasetRecords:
         expected = int(self.spec.images_per_class[class_id])
         if records != expected:
             raise BadSpec(f"{path}: {records} records, but the spec says class {class_id} has {expected}")
+
+
+@functools.lru_cache(MAX_OPEN_FILES - 1)  # and the one that is being opened
+def _class_file(records: DatasetRecords, class_id: int) -> RecordFile:
+    return records._opened(class_id)

@@ -15,10 +15,11 @@ import signal
 import threading
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from multiprocessing.connection import Connection
+from weakref import WeakSet
 
 import numpy as np
 
@@ -27,6 +28,9 @@ from episodes.images import Source
 
 Wait = Callable[[], None]
 """Returns when a task is done, or raises what ended it. Waits are to be called in the order of their tasks."""
+_STOPPED = "a process that decodes images was ended from outside (out of memory?)"
+_connections: WeakSet[Connection] = WeakSet()  # this process's ends, of all streams
+_starting = threading.Lock()
 
 
 class Decoders:
@@ -45,7 +49,10 @@ class Decoders:
             return self._thread.submit(fill, self._source, self.buffers[buffer], classes, records, rows).result
         connection = self._connections[self._given % self._workers]
         self._given += 1
-        connection.send((buffer, classes, records, rows))
+        try:
+            connection.send((buffer, classes, records, rows))
+        except (BrokenPipeError, ConnectionResetError):
+            raise DecodingStopped(_STOPPED) from None
         return functools.partial(_wait, connection)
 
     def __enter__(self) -> Decoders:
@@ -87,7 +94,8 @@ def leave_with_parent() -> None:
 
 
 def _can_fork() -> bool:
-    return os.name == "posix" and os.uname().sysname == "Linux"
+    on_linux = os.name == "posix" and os.uname().sysname == "Linux"
+    return on_linux and not multiprocessing.current_process().daemon  # a daemon may have no children
 
 
 def _shared(shape: tuple[int, ...]) -> np.ndarray:
@@ -102,29 +110,30 @@ def _start(workers: int, source: Source, buffers: np.ndarray, stack: ExitStack) 
 
     fork = multiprocessing.get_context("fork")
     connections: list[Connection] = []
-    for _ in range(workers):
-        ours, theirs = fork.Pipe()
-        connections.append(ours)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # of forking beside threads: these use none of them
-            process = fork.Process(target=_serve, args=(theirs, connections, source, buffers), daemon=True)
+    with _starting, warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of forking beside threads: these use none of them
+        for _ in range(workers):
+            ours, theirs = fork.Pipe()
+            connections.append(ours)
+            _connections.add(ours)
+            process = fork.Process(target=_serve, args=(theirs, source, buffers), daemon=True)
             process.start()
-        theirs.close()
-        stack.callback(process.join)
+            theirs.close()
+            stack.callback(process.join)
     for connection in connections:
         stack.callback(connection.close)
     return connections
 
 
-def _serve(tasks: Connection, others: Sequence[Connection], source: Source, buffers: np.ndarray) -> None:
+def _serve(tasks: Connection, source: Source, buffers: np.ndarray) -> None:
     """In the new process: answer each task with None, or with the error that ended it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
-    for connection in others:  # inherited; while they are open here, nobody would notice that the parent has ended
+    for connection in _connections:  # inherited: while open here, nobody would notice that the parent closed its own
         connection.close()
     while True:
         try:
             buffer, classes, records, rows = tasks.recv()
-        except EOFError:
+        except (EOFError, ConnectionResetError):
             return
         try:
             fill(source, buffers[buffer], classes, records, rows)
@@ -133,7 +142,7 @@ def _serve(tasks: Connection, others: Sequence[Connection], source: Source, buff
             answer = error
         try:
             tasks.send(answer)
-        except BrokenPipeError:
+        except (BrokenPipeError, ConnectionResetError):
             return
 
 
@@ -141,6 +150,6 @@ def _wait(connection: Connection) -> None:
     try:
         error = connection.recv()
     except (EOFError, ConnectionResetError):
-        raise DecodingStopped("a process that decodes images was ended from outside (out of memory?)") from None
+        raise DecodingStopped(_STOPPED) from None
     if error is not None:
         raise error

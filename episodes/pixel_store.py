@@ -24,7 +24,7 @@ from results.files import open_whole
 _TABLE = np.dtype([("record", "<i8"), ("offset", "<i8"), ("height", "<i4"), ("width", "<i4"), ("crc", "<u4")])
 _TRAILER = struct.Struct("<8sQI")  # magic, number of images, checksum of the table
 _MAGIC = b"MBpixel1"
-_MAX_OPEN_CLASSES = 64
+_MAX_OPEN_SEGMENTS = 64
 _log = logging.getLogger(__name__)
 
 
@@ -37,12 +37,17 @@ class _Place(NamedTuple):
     crc: int
 
 
+class _Class(NamedTuple):
+    places: dict[int, _Place]
+    segments: int
+
+
 class PixelStore:
     """Images by the fingerprint of their class file and their record number, under `root`."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._open: OrderedDict[str, dict[int, _Place]] = OrderedDict()
+        self._open: OrderedDict[str, _Class] = OrderedDict()
 
     def missing(self, fingerprint: str, records: np.ndarray) -> np.ndarray:
         """Those of `records` that are not stored, in their order."""
@@ -79,15 +84,16 @@ class PixelStore:
     def _places(self, fingerprint: str) -> dict[int, _Place]:
         if fingerprint not in self._open:
             segments = sorted((self._root / fingerprint).glob("*.pixels"))
-            self._open[fingerprint] = {record: place for path in segments for record, place in _read(path)}
-            if len(self._open) > _MAX_OPEN_CLASSES:
+            while self._open and sum(c.segments for c in self._open.values()) + len(segments) > _MAX_OPEN_SEGMENTS:
                 self._open.popitem(last=False)
+            places = {record: place for path in segments for record, place in _read(path)}
+            self._open[fingerprint] = _Class(places, len(segments))
         self._open.move_to_end(fingerprint)
-        return self._open[fingerprint]
+        return self._open[fingerprint].places
 
 
 def _read(segment: Path) -> list[tuple[int, _Place]]:
-    """The table of a segment; empty, and the file gone, if it is damaged."""
+    """The table of a segment; empty, and the file gone, if it is damaged. Raises OSError if it cannot be opened."""
     try:
         with segment.open("rb") as file:
             data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
@@ -97,7 +103,9 @@ def _read(segment: Path) -> list[tuple[int, _Place]]:
         if magic != _MAGIC or google_crc32c.value(content) != crc:
             raise ValueError("its table does not match its checksum")
         table = np.frombuffer(content, _TABLE, count)
-    except (OSError, ValueError, struct.error) as error:
+    except FileNotFoundError:  # dropped by another process
+        return []
+    except (ValueError, struct.error) as error:
         _drop(segment, str(error))
         return []
     return [(row[0], _Place(segment, data, *row[1:])) for row in table.tolist()]

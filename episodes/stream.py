@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 BLOCK = 64
 FEW = 1500
 """So many images are decoded by one thread before processes have started."""
-_SPAN = 64  # images of one task
-_AHEAD = 2  # blocks in the making while one is looked at, or more if that leaves a process idle
+_SPAN = 64  # images of one task, or more:
+_MOST_TASKS = 64  # of one block, so that those under way fit into a pipe
+_AHEAD = 2  # blocks in the making while one is looked at, or more if that would leave a process idle
 
 
 class EpisodeImages(NamedTuple):
@@ -76,13 +77,14 @@ def load_images(source: Source, images: Images, size: int) -> Tensor:
 def _stream(decoders: Decoders, parts: Iterable[Images], pinned: bool) -> Iterator[Tensor]:
     under_way: deque[tuple[np.ndarray, list[Wait]]] = deque()
     for number, images in enumerate(parts):
-        if len(under_way) == len(decoders.buffers) - 1:
-            yield _finished(*under_way.popleft(), pinned)
         at = number % len(decoders.buffers)
         classes, records, rows = _in_file_order(images)
-        spans = [slice(first, first + _SPAN) for first in range(0, len(rows), _SPAN)]
-        work = [decoders.submit(at, classes[span], records[span], rows[span]) for span in spans]
+        span = max(_SPAN, -(-len(rows) // _MOST_TASKS))
+        spans = [slice(first, first + span) for first in range(0, len(rows), span)]
+        work = [decoders.submit(at, classes[part], records[part], rows[part]) for part in spans]
         under_way.append((decoders.buffers[at][: len(rows)], work))
+        if len(under_way) == len(decoders.buffers):
+            yield _finished(*under_way.popleft(), pinned)
     while under_way:
         yield _finished(*under_way.popleft(), pinned)
 

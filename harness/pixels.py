@@ -43,7 +43,7 @@ class PixelChoice(NamedTuple):
         return StoredRecords(records, self.cache / "pixels", self.size if self.kind == "rounded" else None)
 
 
-@functools.lru_cache(maxsize=8)
+@functools.lru_cache(maxsize=4)
 def open_domain(folder: Path, choice: PixelChoice, dumped: str | None = None) -> tuple[Records, Source]:
     """A folder of records and the source of its images, opened once per process. `dumped`: the split of episodes that
     somebody dumped there; None for a data set."""

@@ -1,6 +1,7 @@
 import shutil
 
 import pytest
+from processes import open_files
 
 from episodes.dataset import MAX_OPEN_FILES, DatasetRecords
 from episodes.errors import BadImage, BadSpec, CorruptRecord
@@ -54,9 +55,13 @@ def test_an_undecodable_image_names_file_and_record(reds):
         DatasetRecords(reds).encoded(0, 4).decode()
 
 
-def test_however_many_classes_few_files_are_open(tmp_path, flat_spec):
-    n = MAX_OPEN_FILES + 10
-    write_images(tmp_path / "many", flat_spec("many", (0, 0, n), [1] * n), [[b"x"]] * n)
-    data = DatasetRecords(tmp_path / "many")
-    assert [data.encoded(i % n, 0).data for i in range(2 * n)] == [b"x"] * 2 * n
-    assert len(data._open) == MAX_OPEN_FILES
+def test_however_many_classes_and_data_sets_few_files_are_open(tmp_path, flat_spec):
+    n = MAX_OPEN_FILES - 10
+    for name in "ab":
+        write_images(tmp_path / name, flat_spec(name, (0, 0, n), [1] * n), [[b"x"]] * n)
+    sets, most = [DatasetRecords(tmp_path / name) for name in "ab"], 0
+    for i in range(4 * n):
+        data = sets[i // n % 2]
+        assert (data.encoded(i % n, 0).data, len(data.fingerprint(i % n))) == (b"x", len(data.fingerprint(0)))
+        most = max(most, len(open_files(".tfrecords")))
+    assert n < most <= MAX_OPEN_FILES

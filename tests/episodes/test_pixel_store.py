@@ -1,9 +1,11 @@
 import logging
+import resource
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from processes import open_files
 
 from episodes import pixel_store
 from episodes.pixel_store import PixelStore
@@ -92,11 +94,25 @@ def test_a_full_disk_is_one_line_and_keeps_what_was_there(tmp_path, monkeypatch)
     assert np.array_equal(PixelStore(tmp_path).get("ab", 1), image(1))
 
 
-def test_a_bounded_number_of_classes_is_mapped_at_once(tmp_path, monkeypatch):
-    monkeypatch.setattr(pixel_store, "_MAX_OPEN_CLASSES", 3)
+def test_a_bounded_number_of_segments_is_mapped_at_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(pixel_store, "_MAX_OPEN_SEGMENTS", 4)
     store = PixelStore(tmp_path)
     for fingerprint in "abcdef":
         add(store, fingerprint, [5])
+        add(store, fingerprint, [6])
     for fingerprint in "abcdefabc":
-        assert np.array_equal(store.get(fingerprint, 5), image(5))
-    assert len(store._open) == 3
+        assert np.array_equal(store.get(fingerprint, 6), image(6))
+        assert len(open_files(".pixels")) <= 4
+    assert len(open_files(".pixels")) == 4
+
+
+def test_a_sound_segment_is_kept_when_no_more_files_can_be_opened(tmp_path):
+    add(PixelStore(tmp_path), "ab", [1])
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        with pytest.raises(OSError, match="Too many open files"):
+            pixel_store._read(next(tmp_path.rglob("*.pixels")))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert np.array_equal(PixelStore(tmp_path).get("ab", 1), image(1))

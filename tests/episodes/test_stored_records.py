@@ -73,3 +73,9 @@ def test_damaged_pixels_are_decoded_again(reds, images, tmp_path):
         [resize_normalize(reds.encoded(*p).decode(), SIZE) for p in zip(*map(np.ndarray.tolist, images), strict=True)]
     )
     assert torch.equal(load_images(StoredRecords(reds, tmp_path), images, SIZE), expected)
+
+
+def test_pixels_of_another_decoder_are_not_believed(reds, images, tmp_path, monkeypatch):
+    StoredRecords(reds, tmp_path).keep(images)
+    monkeypatch.setattr(decode, "VERSION", decode.VERSION + 1)
+    assert len(StoredRecords(reds, tmp_path).missing(images).classes) == len(images.classes)

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from episodes import stream
 from episodes.dataset import DatasetRecords
 from episodes.decode import resize_normalize
+from episodes.decoders import Decoders
 from episodes.errors import BadImage, CorruptRecord, DecodingStopped
 from episodes.images import Images
 from episodes.plan import plan_domain
@@ -209,3 +210,62 @@ def test_memory_is_a_few_episodes_however_many_there_are(reds, monkeypatch):
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         assert peak < buffers + 500_000
+
+
+@pytest.fixture
+def by_processes(monkeypatch):
+    monkeypatch.setattr(stream, "FEW", -1)
+
+
+def test_streams_may_begin_and_end_in_any_order(by_processes):
+    first, second = (stream_images(Watched(), some_images(300), SIZE, block=16) for _ in range(2))
+    next(first), next(second)
+    first.close()  # the processes of the second were forked while this one was open
+    assert len(list(second)) == 18
+    assert not children()
+
+
+def test_a_block_of_very_many_images_is_more_than_a_pipe_holds(by_processes):
+    images = some_images(60_000)
+    (block,) = stream_images(Watched(), images, 1, block=60_000)
+    at = np.random.RandomState(0).randint(0, 60_000, 50)
+    sample = Images(images.classes[at], images.records[at])
+    assert torch.equal(block[torch.from_numpy(at)], load_images(Watched(), sample, 1))
+
+
+def test_a_task_for_a_process_that_was_killed_ends_the_stream_in_one_line(by_processes):
+    images = stream_images(Watched(), some_images(500), SIZE, block=16)
+    next(images)
+    for process in multiprocessing.active_children():
+        process.kill()
+        process.join()
+    with pytest.raises(DecodingStopped, match="ended from outside"):
+        list(images)
+
+
+def test_ctrl_c_is_the_business_of_the_process_that_started_the_others(by_processes):
+    images = stream_images(Watched(), some_images(500), SIZE, block=16)
+    next(images)
+    for process in multiprocessing.active_children():
+        os.kill(process.pid, signal.SIGINT)
+    assert len(list(images)) == 31
+
+
+def test_a_stream_that_is_left_while_much_is_under_way_prints_nothing(capfd, by_processes):
+    images = stream_images(Watched(), some_images(5000), 40, block=1000)
+    next(images)
+    images.close()
+    assert capfd.readouterr() == ("", "")
+
+
+def test_every_buffer_is_in_use_while_a_block_is_looked_at(monkeypatch):
+    given = []
+    monkeypatch.setattr(Decoders, "submit", lambda *task: given.append(task) or (lambda: None))
+    next(stream_images(Watched(), some_images(500), SIZE, workers=0, block=16))
+    assert len(given) == 3  # one is looked at, two are in the making
+
+
+def test_a_daemon_process_decodes_itself_for_it_may_have_no_children(by_processes, monkeypatch):
+    monkeypatch.setattr(multiprocessing.current_process(), "_config", {"daemon": True})
+    images = some_images(50)
+    assert torch.equal(torch.cat([part.clone() for part in stream_images(Watched(), images, SIZE)]), expected(images))
