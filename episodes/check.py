@@ -1,7 +1,8 @@
 """Is a folder of records whole? Spec, files, counts, checksums, labels, images and order, record by record.
 
 Nothing here raises for what a damaged folder holds: each fault becomes a `Problem` with its address. All are counted,
-the first few are kept. `check_class` reads one class file and needs nothing else, so it may run in any process.
+the first few of each kind are kept. `check_class` reads one class file and needs nothing else, so it may run in any
+process.
 """
 
 import os
@@ -23,7 +24,7 @@ from episodes.tfrecord import parse_example
 from episodes.track_order import TRACK_RATIO, neighbour_ratio, sample_neighbours, thumbnail
 
 PROBLEMS_KEPT = 20
-"""Problems of a data set that are kept with their address; further ones are counted only."""
+"""Problems of each kind that a data set's report keeps with their address; further ones are counted only."""
 _MAX_PAYLOAD = 2**28  # 256 MiB, more than any image that is read
 
 _IN_TRACK_ORDER = (
@@ -36,13 +37,17 @@ Kind = Literal["folder", "count", "corrupt", "label", "image", "order"]
 
 
 class Problem(NamedTuple):
-    """One fault and where it lies: file or folder, record number and byte offset where there are such."""
+    """One fault and where it lies: file or folder, record number and byte offset where there are such.
+
+    `records`: how many records of the file have the same wrong label, of which this is the first; else 1.
+    """
 
     kind: Kind
     path: Path
     record: int | None
     offset: int | None
     reason: str
+    records: int = 1
 
 
 class ClassJob(NamedTuple):
@@ -157,7 +162,7 @@ def check_class(job: ClassJob) -> ClassCheck:
     if records != job.expected:
         findings.add("count", None, None, f"{records:,} records found; the spec says {job.expected:,}")
     ratio = neighbour_ratio(firsts, thumbnails)
-    return ClassCheck(job.class_id, records, dict(findings.counts), tuple(findings.kept), ratio)
+    return ClassCheck(job.class_id, records, dict(findings.counts), tuple(findings.kept.values()), ratio)
 
 
 def summarize(folder: Folder, checks: Iterable[ClassCheck]) -> DatasetCheck:
@@ -182,9 +187,17 @@ def summarize(folder: Folder, checks: Iterable[ClassCheck]) -> DatasetCheck:
         expected_classes=folder.known.classes if folder.known else {split: len(ids[split]) for split in SPLITS},
         expected_images=folder.known.images if folder.known else in_spec,
         counts=dict(counts),
-        problems=tuple(problems[:PROBLEMS_KEPT]),
+        problems=tuple(_first_of_each_kind(problems)),
         neighbour_ratio=ratio,
     )
+
+
+def _first_of_each_kind(problems: Iterable[Problem]) -> Iterator[Problem]:
+    seen = Counter[Kind]()
+    for problem in problems:
+        seen[problem.kind] += 1
+        if seen[problem.kind] <= PROBLEMS_KEPT:
+            yield problem
 
 
 def _must_be_shuffled(known: KnownDataset | None) -> bool:
@@ -192,15 +205,18 @@ def _must_be_shuffled(known: KnownDataset | None) -> bool:
 
 
 class _Findings:
-    """The problems of one class file: all counted, the first few kept."""
+    """The problems of one class file: all counted, the first few of each kind kept, equal wrong labels as one."""
 
     def __init__(self, path: Path) -> None:
-        self.path, self.counts, self.kept = path, Counter[Kind](), list[Problem]()
+        self.path, self.counts, self.kept = path, Counter[Kind](), dict[tuple[Kind, str | int], Problem]()
 
     def add(self, kind: Kind, record: int | None, offset: int | None, reason: str) -> None:
         self.counts[kind] += 1
-        if len(self.kept) < PROBLEMS_KEPT:
-            self.kept.append(Problem(kind, self.path, record, offset, reason))
+        key = kind, reason if kind == "label" else self.counts[kind]
+        if key in self.kept:
+            self.kept[key] = self.kept[key]._replace(records=self.kept[key].records + 1)
+        elif self.counts[kind] <= PROBLEMS_KEPT:
+            self.kept[key] = Problem(kind, self.path, record, offset, reason)
 
 
 def _walk(file: BinaryIO, findings: _Findings) -> Iterator[tuple[int, int, bytes | None]]:

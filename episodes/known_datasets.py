@@ -56,20 +56,26 @@ def unlike_published(spec: DatasetSpec, known: KnownDataset) -> list[str]:
     """In words, each way in which a spec differs from the data set as published; empty when it does not."""
     here, published = _facts(spec), _published_facts(known)
     return [
-        f"{fact}: {here.get(fact)} here, {value} as published"
+        f"{fact}: {_shown(here.get(fact))} here, {_shown(value)} as published"
         for fact, value in published.items()
         if here.get(fact) != value
     ]
 
 
+def _shown(value: object) -> str:
+    if isinstance(value, tuple):
+        return " / ".join(f"{number:,}" for number in value)
+    return f"{value:,}" if isinstance(value, int) else str(value or "none")
+
+
 def _published_facts(known: KnownDataset) -> dict[str, object]:
-    facts: dict[str, object] = {"kind": known.kind, "images per test class": known.test_images_per_class}
+    facts: dict[str, object] = {"kind": known.kind, "images per test class, fewest / most": known.test_images_per_class}
     for split in SPLITS:
         facts |= {f"{split} classes": known.classes[split], f"{split} images": known.images[split]}
         if known.superclasses is not None:
             facts[f"{split} superclasses"] = known.superclasses[split]
         if known.eligible_nodes is not None:
-            facts[f"{split} nodes (number, fewest and most leaves)"] = known.eligible_nodes[split]
+            facts[f"{split} nodes: number / fewest / most leaves"] = known.eligible_nodes[split]
     return facts
 
 
@@ -78,7 +84,7 @@ def _facts(spec: DatasetSpec) -> dict[str, object]:
     test = spec.split("test").images_per_class
     facts: dict[str, object] = {
         "kind": "dag" if spec.spans is not None else "flat" if spec.superclass_sizes is None else "bilevel",
-        "images per test class": (int(test.min()), int(test.max())) if len(test) else None,
+        "images per test class, fewest / most": (int(test.min()), int(test.max())) if len(test) else None,
     }
     fewest = EpisodeConfig().min_ways
     for split in SPLITS:
@@ -89,7 +95,7 @@ def _facts(spec: DatasetSpec) -> dict[str, object]:
             facts[f"{split} superclasses"] = len(classes.superclass_sizes)
         spans = [n for n in map(len, classes.spanned_leaves or ()) if fewest <= n <= MAX_SPANNED_LEAVES]
         if spans:
-            facts[f"{split} nodes (number, fewest and most leaves)"] = (len(spans), min(spans), max(spans))
+            facts[f"{split} nodes: number / fewest / most leaves"] = (len(spans), min(spans), max(spans))
     return facts
 
 

@@ -8,7 +8,7 @@ dtd, quickdraw and vgg_flower; those of fungi, omniglot, mscoco and ilsvrc_2012 
 import difflib
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +19,7 @@ from episodes.errors import BadSpec
 
 SEED = 22
 PUBLISHED_DRAWS = frozenset({"aircraft", "cu_birds", "dtd", "quickdraw", "vgg_flower"})
-"""Known data sets whose published splits this draw gives, from their sorted classes (flowers: by number)."""
+"""Known data sets whose published splits this draw gives, from their classes in `class_order`."""
 
 
 class Splits(NamedTuple):
@@ -36,6 +36,15 @@ class Splits(NamedTuple):
         return self.train, self.valid, self.test
 
 
+def class_order(names: Iterable[str]) -> list[str]:
+    """Names of classes in the order that the official draw goes by: sorted as text, but plain numbers by their value.
+
+    VGG Flower's classes are numbers; its converter pads them to three digits, so that 2 stands before 10 there too.
+    """
+    names = sorted(names)
+    return sorted(names, key=int) if all(name.isdecimal() for name in names) else names
+
+
 def split_sizes(classes: int) -> tuple[int, int, int]:
     """70 / 15 / 15 percent of a number of classes, rounded as the official converter rounds for QuickDraw.
 
@@ -49,8 +58,8 @@ def split_sizes(classes: int) -> tuple[int, int, int]:
 def official_split(names: Sequence[str], sizes: Sequence[int] | None = None) -> Splits:
     """Split classes as the official converter does: train in random order, valid and test in the order of `names`.
 
-    `names`: sorted, as there; the draw is of positions. `sizes`: classes for train, valid and test, which sum to the
-    number of names (default: `split_sizes`). Raises BadSpec when a name stands twice.
+    `names`: in `class_order`, as there; the draw is of positions. `sizes`: classes for train, valid and test, which sum
+    to the number of names (default: `split_sizes`). Raises BadSpec when a name stands twice.
     """
     _once(names, "the source")
     train, valid, test = split_sizes(len(names)) if sizes is None else sizes

@@ -15,13 +15,15 @@ from typing import TYPE_CHECKING, NamedTuple
 from rich.console import Console
 from rich.filesize import decimal
 from rich.table import Table
+from rich.text import Text
 
-from episodes.errors import MissingSource
+from episodes.errors import BadSpec, MissingSource
 from episodes.known_datasets import KNOWN, stand_in
 from episodes.plan import DomainPlan, Plan, plan_domain
 from episodes.spec import SPEC_FILE, DatasetSpec, load_spec
 from harness.config import Benchmark, Domain
 from harness.domains import check_records, domain_folder, lies_under_records, with_split
+from harness.errors import HarnessError
 from harness.evaluate import BackboneChoice, load_backbone
 from harness.progress import bar
 
@@ -32,16 +34,7 @@ FULL_WIDTH = "resnet18-random"
 """Stands for a backbone that is not chosen yet: the network of the published tables, whatever its weights."""
 BATCH = 64
 FLOAT32_BYTES = 4
-COLUMNS = (
-    "data set",
-    "from",
-    "episodes",
-    "ways mean",
-    "images drawn",
-    "distinct images",
-    "embeddings",
-    "time to embed",
-)
+COLUMNS = ("data set", "ways\nmean", "images\ndrawn", "distinct\nimages", "embeddings", "time to\nembed")
 
 
 class SpecifiedDomain(NamedTuple):
@@ -83,8 +76,8 @@ def estimate(
 
     `named`: the domains were chosen by name (`harness.domains.with_split`). `backbone`: the one to measure; None for
     the benchmark's own, and where it has none a ResNet-18 of full width. No class file is opened; all that is written
-    is a pocket domain that was never used before. Raises HarnessError, BadSpec, MissingSource or NotEnoughImages,
-    naming the data set.
+    is a pocket domain that was never used before. Raises HarnessError, MissingSource or NotEnoughImages, naming the
+    data set.
     """
     if records is not None:
         check_records(benchmark, domains, records)
@@ -94,7 +87,9 @@ def estimate(
     plan = _sample(console, benchmark, kept, split, tasks, seed)
     chosen = backbone or load_backbone(BackboneChoice(benchmark.backbone or FULL_WIDTH), "cpu")
     rate = images_per_second(chosen)
-    console.print(_table(f"{benchmark.title}: {split} split, seed {seed}", kept, plan, chosen.feature_dim, rate))
+    title = f"{benchmark.title}: {split} split, seed {seed}, {tasks:,} episodes of each data set"
+    console.print(title, style="italic", highlight=False, markup=False, soft_wrap=True)
+    console.print(_table(kept, plan, chosen.feature_dim, rate))
     what = chosen.name if backbone or benchmark.backbone else f"{chosen.name}, for want of a --backbone"
     lines = [left_out] if left_out else []
     lines.append(
@@ -103,7 +98,10 @@ def estimate(
     if all(domain.at_hand for domain in kept):
         lines.append(f"plan {plan.hash[:12]}: these are the episodes of the run")
     else:
-        lines.append("~ estimated from the published totals of the split, as if all of its classes were of one size")
+        lines.append(
+            "~ estimated from the published totals of the split, as if all of its classes were of one size: images "
+            "drawn are off by up to 7% on the test splits, but for fungi, whose classes are uneven, 38% too high"
+        )
     for line in lines:
         console.print(line, style="dim", highlight=False, markup=False, soft_wrap=True)
 
@@ -130,7 +128,10 @@ def _specified(domain: Domain, records: Path | None, cache: Path) -> SpecifiedDo
     if records is not None or not lies_under_records(domain):
         folder = domain_folder(domain, records, cache)
         if folder.is_dir():
-            return SpecifiedDomain(domain.name, load_spec(folder), at_hand=True)
+            try:
+                return SpecifiedDomain(domain.name, load_spec(folder), at_hand=True)
+            except BadSpec as error:
+                raise HarnessError(f"{error}; mend it, or name the other data sets with --datasets") from error
     if domain.name not in KNOWN:
         raise MissingSource(
             f"no folder for {domain.name}, and no published totals to estimate it from: give --records, a folder "
@@ -150,17 +151,17 @@ def _sample(
     return Plan(benchmark.name, split, seed, tasks, tuple(plans))
 
 
-def _table(title: str, domains: Sequence[SpecifiedDomain], plan: Plan, width: int, rate: float) -> Table:
-    table = Table(title=title, title_justify="left")
+def _table(domains: Sequence[SpecifiedDomain], plan: Plan, width: int, rate: float) -> Table:
+    table = Table()
     for column in COLUMNS:
-        table.add_column(column, justify="left" if column in COLUMNS[:2] else "right")
+        table.add_column(column, justify="left" if column == "data set" else "right", overflow="fold")
     sizes = [Size.of(part) for part in plan.domains]
     for (name, _, at_hand), size in zip(domains, sizes, strict=True):
-        table.add_row(name, "spec" if at_hand else "estimate", *_cells(size, width, rate, "" if at_hand else "~"))
+        table.add_row(Text(name), *_cells(size, width, rate, "" if at_hand else "~"))
     table.add_section()
     all_at_hand = all(domain.at_hand for domain in domains)
     total = Size(*map(sum, zip(*sizes, strict=True)))
-    table.add_row("all", "", *_cells(total, width, rate, "" if all_at_hand else "~"))
+    table.add_row("all", *_cells(total, width, rate, "" if all_at_hand else "~"))
     return table
 
 
@@ -172,4 +173,4 @@ def _cells(size: Size, width: int, rate: float, mark: str) -> list[str]:
         decimal(size.distinct * width * FLOAT32_BYTES),
         str(timedelta(seconds=round(size.distinct / rate))),
     ]
-    return [f"{size.episodes:,}", *(mark + number for number in numbers)]
+    return [mark + number for number in numbers]

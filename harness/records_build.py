@@ -15,13 +15,14 @@ from rich.text import Text
 
 from episodes.conversion import conversion_recipe
 from episodes.errors import BadImage
-from episodes.known_datasets import KNOWN
+from episodes.known_datasets import KNOWN, unlike_published
 from episodes.sources.folder import TRACKS, class_sources, folder_key, scan_folder, shuffled
 from episodes.spec import SPLITS, DatasetSpec, load_spec
 from episodes.spec_writing import bilevel_spec, flat_spec
 from episodes.splits import PUBLISHED_DRAWS, Splits, given_split, official_split, one_split
 from episodes.writing import ClassSource, write_dataset
 from harness.config import load_benchmark
+from harness.console import fail
 from harness.errors import HarnessError, unknown
 from harness.progress import bar
 
@@ -55,7 +56,7 @@ def build_records(
     tfds_splits: tuple[str, ...] | None,
     skip_unreadable: bool,
 ) -> None:
-    """Write `out/<name>/` and say what is in it; a killed build goes on where it stopped.
+    """Write `out/<name>/` and say what is in it; a killed build goes on where it stopped, and Ctrl-C says so.
 
     `source`: an image folder, or a prepared TFDS directory. `name`: default, the source's own. `splits`: a JSON file of
     class names (of a bilevel data set, superclass names) per split; `all_in`: one split for all; neither: the source's
@@ -66,18 +67,23 @@ def build_records(
         raise HarnessError("--splits and --all-in exclude each other: give one of them, or none")
     if all_in is not None and all_in not in SPLITS:
         raise unknown("split", all_in, SPLITS)
-    if _is_tfds(source):
-        given = _from_tfds(source, tfds_splits, skip_unreadable)
-    else:
-        given = _from_folder(console, source, name, tfds_splits, skip_unreadable)
-    folder = _target(source, out, name or given.name)
-    chosen = _choose(given, source, folder.name, splits, all_in)
-    if chosen.left_out:
-        _say(console, f"in no split of {splits}, left out: {_listed(chosen.left_out)}")
-    if not (splits or all_in or given.splits):
-        _say_unlike_published(console, folder.name, len(given.units))
-    _write(console, folder, given, chosen)
+    try:
+        if _is_tfds(source):
+            given = _from_tfds(source, tfds_splits, skip_unreadable)
+        else:
+            given = _from_folder(console, source, name, tfds_splits, skip_unreadable)
+        folder = _target(source, out, given.name if name is None else name)
+        chosen = _choose(given, source, folder.name, splits, all_in)
+        if chosen.left_out:
+            _say(console, f"in no split of {splits}, left out: {_listed(chosen.left_out)}")
+        if not (splits or all_in or given.splits):
+            _caution_other_split(console, folder.name, len(given.units))
+        _write(console, folder, given, chosen)
+    except KeyboardInterrupt:
+        fail("stopped; finished classes are kept, and the same command goes on from there", 130)
     _check_whole(console, folder, given, chosen, skip_unreadable)
+    if all_in is None:
+        _caution_unlike_published(console, load_spec(folder))
     _show(console, folder, given, chosen)
 
 
@@ -108,7 +114,12 @@ def _from_folder(
     found = scan_folder(source)
     if found.ignored:
         _say(console, f"no images, going by their names, and ignored: {_listed(found.ignored)}")
-    if (name or found.source.name) in TRACKS:
+    if found.hidden:
+        _say(console, f"hidden or system folders, left out: {_listed(found.hidden)}")
+    if found.doubtful:
+        advice = "If these are splits, call every folder there train, valid or test"
+        _caution(console, f"taken for classes: {_listed(found.doubtful)}. {advice}")
+    if (found.source.name if name is None else name) in TRACKS:
         found = shuffled(found)
     classes = class_sources(found, partial(_say_left_out, console) if skip_unreadable else None)
     return _Source(
@@ -121,11 +132,17 @@ def _from_folder(
 
 
 def _target(source: Path, out: Path, name: str) -> Path:
-    """The data set's folder. Raises HarnessError for one inside the source, or a name that --datasets cannot take."""
+    """The data set's folder.
+
+    Raises HarnessError for one inside the source or under a file, or a name that --datasets cannot take.
+    """
     if not name.strip() or name.startswith((".", "-")) or any(sign in name for sign in "/\\,"):
         raise HarnessError(f"--name {name!r}: cannot name a data set; use letters, digits, '_' and '-', as in my_birds")
     if (out / name).resolve().is_relative_to(source.resolve()):
         raise HarnessError(f"{out / name}: would be written into the source {source}; choose another --out or --name")
+    file = next((path for path in (out, *out.parents) if path.exists() and not path.is_dir()), None)
+    if file is not None:
+        raise HarnessError(f"--out {out}: {file} is no folder; give a folder, in which {name}/ is made")
     return out / name
 
 
@@ -150,17 +167,22 @@ def _published_sizes(name: str, units: int) -> list[int] | None:
     return sizes if sum(sizes) == units else None
 
 
-def _say_unlike_published(console: Console, name: str, units: int) -> None:
+def _caution_other_split(console: Console, name: str, units: int) -> None:
+    """Of a known data set whose published splits the official draw does not give."""
     sizes = _published_sizes(name, units)
     if name in KNOWN and (sizes is None or (name not in PUBLISHED_DRAWS and sum(map(bool, sizes)) > 1)):
-        console.print(
-            f"the classes are split by a draw of their own: {name} as published is split otherwise. For numbers that "
-            f"compare with published ones give its splits: --splits FILE.json",
-            style="yellow",
-            markup=False,
-            highlight=False,
-            soft_wrap=True,
+        _caution(
+            console,
+            f"{name} as published has other classes in its splits than these, which are drawn at random. For numbers "
+            "that compare with published ones say which class is in which split: --splits FILE.json",
         )
+
+
+def _caution_unlike_published(console: Console, spec: DatasetSpec) -> None:
+    """Of a known data set: other numbers of images per split mean other classes in it, or images that are not there."""
+    unlike = unlike_published(spec, KNOWN[spec.name]) if spec.name in KNOWN else []
+    if unlike:
+        _caution(console, f"{spec.name} is not as published: {'; '.join(unlike)}")
 
 
 def _write(console: Console, folder: Path, given: _Source, chosen: Splits) -> None:
@@ -202,18 +224,24 @@ def _check_whole(console: Console, folder: Path, given: _Source, chosen: Splits,
 def _show(console: Console, folder: Path, given: _Source, chosen: Splits) -> None:
     """What has been written, and the command that uses it."""
     spec = load_spec(folder)
-    table = Table(title=Text(f"{folder.name}, in {folder}"), title_justify="left")
+    table = Table()
     for column in ("split", *(["superclasses"] if given.bilevel else []), "classes", "images"):
         table.add_column(column, justify="left" if column == "split" else "right")
     for split, units in zip(SPLITS, chosen.chosen, strict=True):
         images = spec.split(split).images_per_class
         table.add_row(split, *([f"{len(units):,}"] if given.bilevel else []), f"{len(images):,}", f"{images.sum():,}")
+    console.print(Text(f"{folder.name}, in {folder}"), style="italic", soft_wrap=True)
     console.print(table)
-    console.print(_next_command(folder, spec), markup=False, highlight=False, soft_wrap=True)
+    console.print(
+        _next_command(folder, spec, fixed=given.splits is not None), markup=False, highlight=False, soft_wrap=True
+    )
 
 
-def _next_command(folder: Path, spec: DatasetSpec) -> str:
-    """The command that runs a benchmark on a new data set, on a split that has enough classes for it, test first."""
+def _next_command(folder: Path, spec: DatasetSpec, *, fixed: bool) -> str:
+    """The command that runs a benchmark on a new data set, on a split that has enough classes for it, test first.
+
+    `fixed`: its splits are the source's own.
+    """
     protocol = load_benchmark(NEXT_BENCHMARK).protocol
     ways, fewest = protocol.num_ways or protocol.min_ways, protocol.min_examples_in_class
     for split in reversed(SPLITS):
@@ -221,11 +249,17 @@ def _next_command(folder: Path, spec: DatasetSpec) -> str:
             words = ["metabench", "run", NEXT_BENCHMARK, "--records", str(folder.parent), "--datasets", folder.name]
             words += ["--backbone", "resnet18-pocket", *([] if split == "test" else ["--split", split])]
             return f"next: {shlex.join(words)}"
-    return f"no split has {ways} classes of {fewest} images, the least that {NEXT_BENCHMARK} can draw episodes from"
+    line = f"no split has {ways} classes of {fewest} images, the least that {NEXT_BENCHMARK} can draw episodes from"
+    enough = not fixed and (spec.images_per_class >= fewest).sum() >= ways
+    return f"{line}; --all-in test puts all classes into one split" if enough else line
 
 
 def _say(console: Console, text: str) -> None:
     console.print(text, style="dim", markup=False, highlight=False, soft_wrap=True)
+
+
+def _caution(console: Console, text: str) -> None:
+    console.print(text, style="yellow", markup=False, highlight=False, soft_wrap=True)
 
 
 def _say_left_out(console: Console, path: Path, reason: str) -> None:

@@ -1,6 +1,6 @@
 """`metabench records check`: a folder of records against what its data sets should hold, one line per data set."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,12 +8,23 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from episodes.check import ClassCheck, ClassJob, DatasetCheck, Problem, check_class, inspect_folder, summarize
+from episodes.check import ClassCheck, ClassJob, DatasetCheck, Kind, Problem, check_class, inspect_folder, summarize
 from episodes.decoders import leave_with_parent
 from episodes.known_datasets import KNOWN
 from episodes.spec import FILE_PATTERN, SPEC_FILE, SPLITS
 from harness.errors import HarnessError, unknown
 from harness.progress import bar
+
+WRONG: Mapping[Kind, str] = {
+    "order": "track order",
+    "folder": "faulty file",
+    "count": "wrong count",
+    "corrupt": "corrupt record",
+    "label": "wrong label",
+    "image": "undecodable image",
+}
+"""What each kind of problem is called, in the order in which they are told."""
+LABELS_SHOWN = 3  # class files with wrong labels: where one has them, mostly all have
 
 
 def check_records(
@@ -27,14 +38,21 @@ def check_records(
     present = _present(folder)
     names = _chosen(folder, present, datasets)
     checks = _check_all(console, [present[name] for name in names if name in present], images, workers)
-    absent = [name for name in names if name not in present]
+    absent = {name: _why_absent(folder, present, name) for name in names if name not in present}
     ok = all(check.ok for check in checks) and not (datasets and absent)
     if as_json:
         console.print_json(data=_document(folder, checks, absent, images, ok), ensure_ascii=True)
         return ok
-    console.print(_table(checks, absent, images))
-    for check in checks:
-        _print_problems(console, check)
+    console.print(_table(checks, absent if datasets else ()))
+    lines = [line for check in checks for line in (*_problem_lines(check), *_order_lines(check))]
+    if not images:
+        lines.append("images were not decoded (--no-images)")
+    if datasets:
+        lines += [f"{KNOWN[name].display}: absent, as {why}" for name, why in absent.items()]
+    elif absent:
+        lines.append(f"published data sets not here: {', '.join(KNOWN[name].display for name in absent)}")
+    for line in lines:
+        console.print(Text(line), soft_wrap=True)
     return ok
 
 
@@ -73,6 +91,15 @@ def _chosen(folder: Path, present: Mapping[str, Path], datasets: tuple[str, ...]
     return list(dict.fromkeys(datasets))
 
 
+def _why_absent(folder: Path, present: Mapping[str, Path], name: str) -> str:
+    if folder in present.values():
+        return f"{folder} is itself a data set, {_printable(next(iter(present)))}"
+    unfinished = next(folder.glob(f".{name}-*.part"), None)
+    if unfinished is not None:
+        return f"its build has not finished ({unfinished}); the same `records build` again goes on with it"
+    return f"{folder / name} is no folder"
+
+
 def _check_all(console: Console, folders: Sequence[Path], images: bool, workers: int) -> list[DatasetCheck]:
     """Every data set's report, in the order given; the class files of all of them are spread over the workers."""
     inspected = [inspect_folder(path) for path in folders]
@@ -107,24 +134,20 @@ def _check_in_worker(number: int, job: ClassJob) -> tuple[int, int, ClassCheck]:
 # --- the report ----------------------------------------------------------------------------------------------------
 
 
-def _table(checks: Sequence[DatasetCheck], absent: Sequence[str], images: bool) -> Table:
+def _table(checks: Sequence[DatasetCheck], absent: Iterable[str]) -> Table:
     table = Table()
-    for column in ("data set", "classes", "images", "corrupt", "wrong labels", "undecodable", "order", "verdict"):
-        table.add_column(column, justify="left" if column in ("data set", "order", "verdict") else "right")
+    for column in ("data set", "classes", "images", "order", "verdict"):
+        table.add_column(column, justify="right" if column in ("classes", "images") else "left", overflow="fold")
     for check in checks:
-        undecodable = _count(check.counts.get("image", 0)) if images else Text("-")
         table.add_row(
             Text(_title(check)),
             _found(check.classes, check.expected_classes),
             _found(check.images, check.expected_images),
-            _count(check.counts.get("corrupt", 0)),
-            _count(check.counts.get("label", 0)),
-            undecodable,
             Text(check.order or "-", style="red" if "order" in check.counts else ""),
-            Text("ok", style="green") if check.ok else Text(_problems(check), style="red"),
+            Text("ok", style="green") if check.ok else Text(_verdict(check), style="red"),
         )
     for name in absent:
-        table.add_row(Text(KNOWN[name].display), *[""] * 6, "absent", style="dim")
+        table.add_row(Text(KNOWN[name].display), "", "", "", "absent", style="dim")
     return table
 
 
@@ -137,34 +160,47 @@ def _title(check: DatasetCheck) -> str:
 
 
 def _found(found: Mapping[str, int], expected: Mapping[str, int]) -> Text:
-    wrong = any(found[split] != expected[split] for split in SPLITS)
-    return Text(f"{sum(found.values()):,} / {sum(expected.values()):,}", style="red" if wrong else "")
+    """The number there is, and where the splits have others than they should, the number there should be."""
+    if all(found[split] == expected[split] for split in SPLITS):
+        return Text(f"{sum(found.values()):,}")
+    return Text(f"{sum(found.values()):,} / {sum(expected.values()):,}", style="red")
 
 
-def _count(number: int) -> Text:
-    return Text(f"{number:,}", style="red" if number else "")
+def _verdict(check: DatasetCheck) -> str:
+    return ", ".join(_number(check.counts[kind], WRONG[kind]) for kind in WRONG if kind in check.counts)
 
 
-def _problems(check: DatasetCheck) -> str:
-    number = sum(check.counts.values())
-    return f"{number:,} problem{'s' if number > 1 else ''}"
+def _number(number: int, what: str) -> str:
+    return f"{number:,} {what}{'s' if number > 1 else ''}"
 
 
-def _print_problems(console: Console, check: DatasetCheck) -> None:
-    if check.ok:
-        return
-    lines = [f"{_title(check)}: {_problems(check)}", *(f"  {_line(problem)}" for problem in check.problems)]
-    unnamed = sum(check.counts.values()) - len(check.problems)
-    if unnamed:
-        lines.append(f"  ... and {unnamed:,} more")
-    for line in lines:
-        console.print(Text(line), soft_wrap=True)
+def _problem_lines(check: DatasetCheck) -> Iterator[str]:
+    if not check.ok:
+        yield f"{_title(check)}: {_number(sum(check.counts.values()), 'problem')}"
+    for kind in WRONG:
+        problems = [problem for problem in check.problems if problem.kind == kind]
+        shown = problems[:LABELS_SHOWN] if kind == "label" else problems
+        yield from (f"  {_line(problem)}" for problem in shown)
+        unnamed = check.counts.get(kind, 0) - sum(problem.records for problem in shown)
+        if unnamed:
+            yield f"  ... and {_number(unnamed, f'more {WRONG[kind]}')}"
+
+
+def _order_lines(check: DatasetCheck) -> Iterator[str]:
+    """What "tracks" means for a data set that may lie in any order."""
+    if check.order == "tracks" and "order" not in check.counts:
+        yield (
+            f"{_title(check)}: no problem here, but neighbouring records are nearly identical, like frames of a film. "
+            "Metabench draws from a whole class at random; code that reads records in their order would put "
+            "near-copies into support and query"
+        )
 
 
 def _line(problem: Problem) -> str:
     record = "" if problem.record is None else f": record {problem.record}"
     offset = "" if problem.offset is None else f", byte {problem.offset}"
-    return _printable(f"{problem.path}{record}{offset}: {problem.reason}")
+    same = f"; the same for {_number(problem.records - 1, 'more record')}" if problem.records > 1 else ""
+    return _printable(f"{problem.path}{record}{offset}: {problem.reason}{same}")
 
 
 def _printable(text: str) -> str:
@@ -173,10 +209,12 @@ def _printable(text: str) -> str:
 
 
 def _document(
-    folder: Path, checks: Sequence[DatasetCheck], absent: Sequence[str], images: bool, ok: bool
+    folder: Path, checks: Sequence[DatasetCheck], absent: Mapping[str, str], images: bool, ok: bool
 ) -> dict[str, Any]:
     """The report as one JSON object."""
-    missing = [{"name": name, "display": KNOWN[name].display, "state": "absent"} for name in absent]
+    missing = [
+        {"name": name, "display": KNOWN[name].display, "state": "absent", "reason": why} for name, why in absent.items()
+    ]
     entries = [_entry(check) for check in checks] + missing
     return {"folder": str(folder), "ok": ok, "images_decoded": images, "datasets": entries}
 

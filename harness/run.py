@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Mapping
 
 from rich.console import Console
+from rich.filesize import decimal
 
 from episodes.plan import blocks
 from episodes.plan_file import save_plan
@@ -68,10 +69,10 @@ def _keep_pixels(current: Run, cells: list[Cell], console: Console) -> dict[str,
         images = kept.missing(domain.plan.images)
         needed = bytes_to_keep(domain.records, images, choice)
         if choice.kind == "keep" and not room_for(needed, choice.cache):
-            _say(console, f"pixels    {name}: {needed / 1e9:.1f} GB are more than half of the free disk; not kept")
+            _say(console, f"pixels    {name}: {decimal(needed)} are more than half of the free disk; not kept")
             chosen[name] = choice._replace(kind="decode")
         elif len(images.classes):
-            _say(console, f"pixels    {name}: keeping {len(images.classes):,} images, about {needed / 1e9:.1f} GB")
+            _say(console, f"pixels    {name}: keeping {len(images.classes):,} images, about {decimal(needed)}")
             with bar(console, "decode", len(images.classes)) as advance:
                 kept.keep(images, advance=advance)
     return chosen

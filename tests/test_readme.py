@@ -25,7 +25,6 @@ def test_every_target_and_option_of_the_readme_exists():
     assert targets <= set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
     assert (REPO / "harness/benchmarks/meta-dataset-mdl.toml").is_file()
     options = set(re.findall(r"(--[a-z][a-z-]*)", README)) - {"--traceback"}
-    assert options <= set(re.findall(r"\"(--[a-z-]+)\"", (REPO / "harness/cli.py").read_text())) | {
-        f"--{name.replace('_', '-')}"
-        for name in re.findall(r"^    (\w+): ", (REPO / "harness/cli.py").read_text(), re.M)
-    }
+    source = "".join((REPO / f"harness/{name}.py").read_text() for name in ("cli", "cli_records"))
+    parameters = {f"--{name.replace('_', '-')}" for name in re.findall(r"^    (\w+): ", source, re.MULTILINE)}
+    assert options <= parameters | set(re.findall(r"\"(--[a-z-]+)\"", source))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tiny_images import images_of, png
 
 from episodes import check
-from episodes.check import ClassJob, check_class, inspect_folder, summarize
+from episodes.check import ClassJob, Problem, check_class, inspect_folder, summarize
 from episodes.record_index import mask_crc
 from episodes.tfrecord import RecordFile, write_records
 from episodes.track_order import TRACK_RATIO, neighbour_ratio, sample_neighbours
@@ -121,11 +121,26 @@ def test_the_spec_names_the_data_set_when_its_folder_does_not(tmp_path, flat_spe
 
 
 def test_all_problems_are_counted_and_the_first_are_kept(reds):
-    write_records(reds / "3.tfrecords", [(b"no image", 7)] * 15)
+    for class_id in (2, 3):
+        write_records(reds / f"{class_id}.tfrecords", [(b"no image", class_id)] * (12 + class_id))
+    flip(reds / "3.tfrecords", 13)
     report = check_folder(reds)
-    assert report.counts == {"label": 15, "image": 15}
-    assert len(report.problems) == check.PROBLEMS_KEPT
-    assert [problem.record for problem in report.problems[:4]] == [0, 0, 1, 1]
+    assert report.counts == {"image": 28, "corrupt": 1}
+    kept = [(problem.path.name[0], problem.record) for problem in report.problems if problem.kind == "image"]
+    assert kept == [*(("2", i) for i in range(14)), *(("3", i) for i in range(1, 7))]
+    assert len(kept) == check.PROBLEMS_KEPT
+    assert [problem.record for problem in report.problems if problem.kind == "corrupt"] == [0]
+
+
+def test_equal_wrong_labels_of_a_file_are_one_problem_that_says_how_many(reds):
+    labels = [3, 7, 2, *[3] * 11]
+    write_records(reds / "2.tfrecords", list(zip(images_of(2, 14), labels, strict=True)))
+    report = check_folder(reds)
+    assert report.counts == {"label": 13}
+    assert [(problem.record, problem.records, problem.reason) for problem in report.problems] == [
+        (0, 12, "label 3 in the file of class 2"),
+        (1, 1, "label 7 in the file of class 2"),
+    ]
 
 
 def test_the_report_does_not_depend_on_the_order_of_the_class_files(reds):
@@ -150,7 +165,7 @@ def test_a_corrupt_record_is_located_and_the_following_ones_are_read(reds):
     start = starts_of(file)[4]
     flip(file, start + 60)
     assert check_folder(reds).images["valid"] == 13
-    assert only_problem(reds) == ("corrupt", file, 4, start, "payload CRC does not match")
+    assert only_problem(reds) == Problem("corrupt", file, 4, start, "payload CRC does not match")
 
 
 def test_a_broken_length_ends_its_file_and_no_other(reds):
@@ -160,8 +175,8 @@ def test_a_broken_length_ends_its_file_and_no_other(reds):
     report = check_folder(reds)
     assert report.images == {"train": 12, "valid": 4, "test": 29}
     assert report.problems == (
-        ("corrupt", file, 4, start, "length CRC does not match; no record behind it can be found"),
-        ("count", file, None, None, "4 records found; the spec says 13"),
+        Problem("corrupt", file, 4, start, "length CRC does not match; no record behind it can be found"),
+        Problem("count", file, None, None, "4 records found; the spec says 13"),
     )
 
 

@@ -37,10 +37,24 @@ def test_classes_and_files_are_sorted_and_folders_within_a_class_are_looked_thro
     assert found.splits is None and found.ignored == ()
 
 
-@pytest.mark.parametrize("valid", ["valid", "val", "Validation"])
-def test_folders_named_like_splits_are_splits(make, valid):
-    found = scan_folder(make("test/d/1.png", "test/a/1.png", "train/c/1.png", f"{valid}/b/1.png"))
+def test_classes_that_are_numbers_stand_in_the_order_of_their_values(make):
+    assert [name for name, _ in scan_folder(make(*(f"{i}/1.png" for i in range(12)))).classes] == [*map(str, range(12))]
+
+
+def test_classes_that_are_numbers_stand_in_the_order_of_their_values_within_splits_too(make):
+    found = scan_folder(make(*(f"train/{i}/1.png" for i in range(8, 12)), "test/7/1.png"))
+    assert found.splits == (("8", "9", "10", "11"), (), ("7",), ())
+    assert [name for name, _ in found.classes] == ["7", "8", "9", "10", "11"]
+
+
+@pytest.mark.parametrize(
+    ("train", "valid", "test"),
+    [("train", "valid", "test"), ("train", "val", "test"), ("Training", "Validation", "testing")],
+)
+def test_folders_named_like_splits_are_splits(make, train, valid, test):
+    found = scan_folder(make(f"{test}/d/1.png", f"{test}/a/1.png", f"{train}/c/1.png", f"{valid}/b/1.png"))
     assert found.splits == (("c",), ("b",), ("a", "d"), ())
+    assert found.doubtful == ()
     assert [name for name, _ in found.classes] == ["a", "b", "c", "d"]
     assert found.classes[1] == ("b", (f"{valid}/b/1.png",))
 
@@ -52,6 +66,11 @@ def test_a_subset_of_the_splits_will_do(make):
 def test_one_folder_that_is_no_split_makes_all_of_them_classes(make):
     found = scan_folder(make("train/1.png", "test/1.png", "bus/1.png"))
     assert [name for name, _ in found.classes] == ["bus", "test", "train"] and found.splits is None
+
+
+def test_classes_that_look_like_splits_are_told(make):
+    source = make("training/a/1.png", "Eval/b/1.png", "bus/c/1.png", "test/1.png", "test/d/1.png")
+    assert scan_folder(source).doubtful == ("Eval", "training")
 
 
 def test_names_of_any_letters_and_names_that_differ_only_in_case_are_fine(make):
@@ -67,6 +86,14 @@ def test_hidden_files_are_passed_over_and_known_non_images_are_listed(make):
     found = scan_folder(source)
     assert [each.files for each in found.classes] == [("a/1.png",), ("b/1.png",)]
     assert found.ignored == ("LICENSE", "README.md", "a/notes.txt", "b/GT-00000.CSV")
+
+
+def test_hidden_folders_are_left_out_and_listed(make):
+    source = make("train/a/1.png", ".net/1.png", "train/a/.thumbs/1.png", "test/__MACOSX/1.png", "test/b/.DS_Store")
+    make("test/b/1.png", os.fsdecode(b"test/.\xff/1.png"))
+    found = scan_folder(source)
+    assert found.splits.chosen == (("a",), (), ("b",))
+    assert found.hidden == (".net", "test/.?", "test/__MACOSX", "train/a/.thumbs")
 
 
 def test_links_to_files_inside_the_folder_are_followed(make):

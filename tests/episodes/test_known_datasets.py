@@ -72,11 +72,11 @@ def test_a_spec_with_the_published_counts_differs_in_nothing(aircraft):
 def test_another_number_of_classes_or_images_is_told_per_split(tmp_path, flat_spec):
     spec = write_spec(tmp_path, flat_spec("aircraft", (71, 15, 14), [100] * 99 + [98]))
     assert unlike_published(spec, KNOWN["aircraft"]) == [
-        "images per test class: (98, 100) here, (100, 100) as published",
+        "images per test class, fewest / most: 98 / 100 here, 100 / 100 as published",
         "train classes: 71 here, 70 as published",
-        "train images: 7100 here, 7000 as published",
+        "train images: 7,100 here, 7,000 as published",
         "test classes: 14 here, 15 as published",
-        "test images: 1398 here, 1500 as published",
+        "test images: 1,398 here, 1,500 as published",
     ]
 
 
@@ -85,7 +85,7 @@ def test_a_data_set_that_lost_its_hierarchy_is_told(tmp_path, flat_spec):
     found = unlike_published(flat, KNOWN["omniglot"])
     assert found[0] == "kind: flat here, bilevel as published"
     assert found[1:] == [
-        f"{split} superclasses: None here, {n} as published" for split, n in zip(SPLITS, (25, 5, 20), strict=True)
+        f"{split} superclasses: none here, {n} as published" for split, n in zip(SPLITS, (25, 5, 20), strict=True)
     ]
 
 
@@ -97,5 +97,5 @@ def test_nodes_of_a_class_graph_are_compared(aircraft):
     assert unlike_published(graph, known) == []
     other = msgspec.structs.replace(known, eligible_nodes=nodes | {"valid": (3, 5, 392)})
     assert unlike_published(graph, other) == [
-        "valid nodes (number, fewest and most leaves): (2, 5, 392) here, (3, 5, 392) as published"
+        "valid nodes: number / fewest / most leaves: 2 / 5 / 392 here, 3 / 5 / 392 as published"
     ]

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from episodes.errors import BadSpec
-from episodes.splits import given_split, official_split, one_split, split_sizes
+from episodes.splits import class_order, given_split, official_split, one_split, split_sizes
 
 # Parts of the files in google-research/meta-dataset, meta_dataset/dataset_conversion/splits (Apache 2.0).
 DTD = {
@@ -50,6 +50,14 @@ def test_the_official_draw_gives_the_published_splits_of_flowers_and_birds(publi
     drawn = official_split([str(i + 1) for i in range(classes)])
     for split, first in published.items():
         assert getattr(drawn, split)[:5] == tuple(map(str, first))
+
+
+def test_classes_that_are_numbers_stand_in_the_order_of_their_values_and_all_others_in_that_of_their_letters():
+    numbers = [str(i + 1) for i in range(102)]
+    assert class_order(sorted(numbers)) == numbers
+    assert class_order(["00010", "00009", "10", "9"]) == ["00009", "9", "00010", "10"]
+    assert class_order(["10", "9", "a"]) == ["10", "9", "a"]
+    assert class_order(["2.b", "10.a", "B", "a"]) == ["10.a", "2.b", "B", "a"]
 
 
 def test_the_draw_neither_uses_nor_moves_numpys_global_generator():

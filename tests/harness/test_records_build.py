@@ -6,6 +6,7 @@ import sys
 import types
 from typing import NamedTuple
 
+import msgspec
 import pytest
 from rich.console import Console
 from tiny_images import images_of
@@ -14,9 +15,12 @@ from tiny_tfds import FORMATS, jpeg, plain_features, prepare
 from episodes.conversion import stored_image
 from episodes.dataset import DatasetRecords
 from episodes.errors import BadSpec, MissingSource
+from episodes.known_datasets import KNOWN
+from episodes.sources import folder as folder_source
 from episodes.spec import load_spec
 from episodes.splits import official_split
 from episodes.writing import ClassSource
+from harness import records_build
 from harness.errors import HarnessError
 from harness.records_build import build_records
 
@@ -86,7 +90,12 @@ def test_the_next_command_takes_a_split_that_has_enough_classes_of_enough_images
     text = build(tmp_path / "photos", name="all", all_in="test")
     assert text.splitlines()[-1].endswith("--datasets all --backbone resnet18-pocket")
     text = build(make({f"c{i}": 15 + i % 2 for i in range(8)}, "small"), all_in="test")
-    assert text.splitlines()[-1].startswith("no split has 5 classes of 16 images, the least that fixed-5w1s can draw")
+    too_few = "no split has 5 classes of 16 images, the least that fixed-5w1s can draw episodes from"
+    assert text.splitlines()[-1] == too_few
+    text = build(make({f"c{i}": 16 for i in range(6)}, "few"))
+    assert text.splitlines()[-1] == f"{too_few}; --all-in test puts all classes into one split"
+    text = build(make({f"{split}/{split}{i}": 16 for split in ("train", "test") for i in range(4)}, "own"))
+    assert text.splitlines()[-1] == too_few
 
 
 def test_folders_of_splits_are_kept(build, make, tmp_path):
@@ -94,6 +103,20 @@ def test_folders_of_splits_are_kept(build, make, tmp_path):
     spec = load_spec(tmp_path / "records/photos")
     assert names_of(spec) == [["b", "z"], ["c"], ["a"]]
     assert spec.images_per_class.tolist() == [1, 1, 2, 3]
+
+
+def test_folders_that_may_be_splits_and_are_taken_for_classes_are_told(build, make, tmp_path):
+    text = build(make({"training/a": 1, "training/b": 1, "eval/c": 1}))
+    assert (
+        "taken for classes: eval, training. If these are splits, call every folder there train, valid or test\n" in text
+    )
+    assert sorted(load_spec(tmp_path / "records/photos").class_names) == ["eval", "training"]
+    assert "taken for classes" not in build(make({"training/a": 1, "validation/b": 1, "testing/c": 1}, "named"))
+
+
+def test_hidden_folders_are_said_to_be_left_out(build, make):
+    text = build(make({"a": 1, "b": 1, ".ipynb_checkpoints/a": 1}))
+    assert "hidden or system folders, left out: .ipynb_checkpoints\n" in text
 
 
 def test_given_splits_are_kept_and_what_they_leave_out_is_said(build, make, tmp_path):
@@ -122,22 +145,94 @@ def test_the_same_command_again_changes_nothing_and_another_is_refused(build, ma
         build(source)
 
 
+@pytest.fixture
+def stop_at(monkeypatch):
+    """`stop_at(n)`: Ctrl-C is pressed when the n-th image from now on is read; returns the images read, a list."""
+
+    def arm(number):
+        read = []
+
+        def convert(data):
+            read.append(data)
+            if len(read) == number:
+                raise KeyboardInterrupt
+            return stored_image(data)
+
+        monkeypatch.setattr(folder_source, "stored_image", convert)
+        return read
+
+    return arm
+
+
+def test_ctrl_c_is_one_line_and_the_same_command_goes_on(build, make, tmp_path, stop_at, capsys):
+    source = make(dict.fromkeys("abc", 3))
+    stop_at(5)
+    with pytest.raises(SystemExit) as leaving:
+        build(source)
+    assert leaving.value.code == 130
+    assert capsys.readouterr().err == "stopped; finished classes are kept, and the same command goes on from there\n"
+    assert not (tmp_path / "records/photos").exists()
+    read = stop_at(None)
+    build(source)
+    assert len(read) == 6
+    assert [len(images(tmp_path / "records/photos", i)) for i in range(3)] == [3, 3, 3]
+
+
+def test_another_way_of_storing_images_starts_a_stopped_build_anew(build, make, stop_at, monkeypatch):
+    source = make(dict.fromkeys("abc", 3))
+    stop_at(5)
+    with pytest.raises(SystemExit):
+        build(source)
+    monkeypatch.setattr(records_build, "conversion_recipe", lambda: "Pillow of tomorrow")
+    read = stop_at(None)
+    build(source)
+    assert len(read) == 9
+
+
+def test_records_that_were_stored_in_another_way_are_not_taken_for_the_same(build, make, monkeypatch):
+    source = make(dict.fromkeys("abc", 3))
+    build(source)
+    monkeypatch.setattr(records_build, "conversion_recipe", lambda: "Pillow of tomorrow")
+    with pytest.raises(MissingSource, match="photos: is there already, and was not built from these images"):
+        build(source)
+
+
 def test_a_known_data_set_gets_its_published_sizes(build, make, tmp_path):
     text = build(make({f"c{i:02}": 1 for i in range(47)}, "dtd"))
     assert [len(ids) for ids in load_spec(tmp_path / "records/dtd").class_ids.values()] == [33, 7, 7]
-    assert "as published" not in text
+    assert "drawn at random" not in text
+
+
+def test_flowers_numbered_without_zeros_come_into_the_published_splits(build, make, tmp_path):
+    build(make({str(i + 1): 1 for i in range(102)}, "vgg_flower"))
+    train, valid, test = names_of(load_spec(tmp_path / "records/vgg_flower"))
+    assert train[:5] == ["90", "38", "80", "30", "29"]
+    assert valid[:5] == ["10", "16", "17", "23", "26"]
+    assert test[:5] == ["5", "9", "15", "19", "35"]
+
+
+def test_a_known_data_set_with_other_images_than_published_is_said_to_have_them(build, make, tmp_path, monkeypatch):
+    published = msgspec.structs.replace(
+        KNOWN["dtd"], images={"train": 66, "valid": 14, "test": 14}, test_images_per_class=(2, 2)
+    )
+    monkeypatch.setattr(records_build, "KNOWN", {"dtd": published})
+    assert "not as published" not in build(make({f"c{i:02}": 2 for i in range(47)}, "dtd"))
+    (tmp_path / "dtd/c00/9.png").write_bytes(images_of(0, 1)[0])
+    text = build(tmp_path / "dtd", tmp_path / "2")
+    assert "dtd is not as published: images per test class" in text
+    assert "; test images: 15 here, 14 as published\n" in text
 
 
 def test_a_known_data_set_that_is_split_unlike_the_published_one_is_said_to_be(build, make, tmp_path):
     source = make(dict.fromkeys("abcde", 1), "dtd")
-    assert "dtd as published is split otherwise" in build(source)
+    assert "dtd as published has other classes in its splits than these, which are drawn at random" in build(source)
     assert "as published" not in build(source, tmp_path / "2", all_in="test")
 
 
 def test_a_known_data_set_with_test_classes_only_needs_no_option(build, make, tmp_path):
     text = build(make({str(i): 1 for i in range(10)}, "mnist"))
     assert names_of(load_spec(tmp_path / "records/mnist"))[2] == [str(i) for i in range(10)]
-    assert "as published" not in text
+    assert "drawn at random" not in text
 
 
 def test_traffic_signs_are_not_stored_in_the_order_of_their_tracks(build, make, tmp_path):
@@ -187,6 +282,7 @@ def test_files_that_are_no_images_are_said_to_be_ignored(build, make):
         ({"name": ".."}, r"--name '\.\.': cannot name"),
         ({"name": "a,b"}, "--name 'a,b': cannot name"),
         ({"name": " "}, "--name ' ': cannot name"),
+        ({"name": ""}, "--name '': cannot name"),
     ],
 )
 def test_options_that_cannot_be_meant_are_refused(build, make, tmp_path, options, words):
@@ -213,6 +309,13 @@ def test_records_are_not_written_into_their_source(build, make, tmp_path, out, n
     with pytest.raises(HarnessError, match="would be written into the source"):
         build(source, tmp_path / out, name=name)
     assert sorted(path.name for path in source.iterdir()) == ["a", "b"]
+
+
+@pytest.mark.parametrize("out", ["file", "file/records"])
+def test_a_file_cannot_be_the_folder_of_records(build, make, tmp_path, out):
+    (tmp_path / "file").touch()
+    with pytest.raises(HarnessError, match=f"--out .*{out}: .*/file is no folder; give a folder, in which photos/ is"):
+        build(make({"a": 1, "b": 1}), tmp_path / out)
 
 
 def test_a_source_that_is_not_there_is_named(build, tmp_path):
@@ -283,7 +386,7 @@ def test_omniglots_alphabets_are_as_many_per_split_as_published(build, prepared,
     text = build(source, name="omniglot")
     spec = load_spec(tmp_path / "records/omniglot")
     assert [len(sizes) for sizes in spec.superclass_sizes.values()] == [25, 5, 20]
-    assert "omniglot as published is split otherwise" in text
+    assert "omniglot as published has other classes in its splits" in text
 
 
 @pytest.mark.parametrize("file_format", FORMATS)
