@@ -23,7 +23,7 @@ from episodes.plan import DomainPlan, Episode
 from episodes.sampling import EpisodeConfig
 from episodes.spec import SPLITS, DatasetSpec
 from episodes.tfrecord import write_records
-from results.files import write_whole
+from results.files import finish_folder, only_writer, sync, unfinished_folder, write_whole
 
 DUMPED = EpisodeConfig(num_support=0, num_query=0)
 """The protocol of dumped episodes: nothing is drawn. The sampler refuses it, so that no sampled episode can have the
@@ -33,10 +33,10 @@ hash of a dumped one."""
 class DumpedRecords:
     """Dumped episodes in the place of a data set's records, with the interface of `DatasetRecords`.
 
-    Every class of every episode is a class of its own; its records are numbered support first, then query. At most 64
-    files are open at once. `folder`: one data set's episodes. `split`: where its classes count as belonging. `cache`:
-    where labels and checksums of all records are kept, since finding them out reads every byte. `spec`: the classes,
-    which have no names of their own. Raises BadPlan, CorruptRecord or BadExample, naming the file.
+    An image that episodes have in common is one record of one class (`episodes.dumped_classes`). At most 64 files are
+    open at once. `folder`: one data set's episodes. `split`: where its classes count as belonging. `cache`: where
+    labels and checksums of all records are kept, since finding them out reads every byte. `spec`: the classes, whose
+    names are not known. Raises BadPlan, BadSpec, CorruptRecord or BadExample, naming the file.
     """
 
     def __init__(self, folder: Path, split: str, cache: Path | None = None) -> None:
@@ -49,10 +49,10 @@ class DumpedRecords:
 
     def encoded(self, class_id: int, record: int) -> EncodedImage:
         """One image as it is stored. Raises CorruptRecord or BadExample, naming file and record."""
-        first, end = self._index.bounds[class_id : class_id + 2]
-        if not 0 <= record < end - first:
+        places = self._places(class_id)
+        if not 0 <= record < len(places):
             raise IndexError(f"{self.folder}: class {class_id} has no record {record}")
-        position = self._index.order[first + record]
+        position = places[record]
         number = int(np.searchsorted(self._index.file_bounds, position, side="right")) - 1
         at = int(position - self._index.file_bounds[number])
         image, _ = example(self._open(number), at)
@@ -60,8 +60,7 @@ class DumpedRecords:
 
     def fingerprint(self, class_id: int) -> str:
         """Identity of a class's images, made as that of a class file with the same records is."""
-        first, end = self._index.bounds[class_id : class_id + 2]
-        positions, contents = self._index.order[first:end], self._index.contents
+        positions, contents = self._places(class_id), self._index.contents
         return _digest(contents.lengths[positions].astype("<i8"), contents.crcs[positions].astype("<u4"))
 
     def split_fingerprint(self, split: str) -> str:
@@ -69,14 +68,17 @@ class DumpedRecords:
         fingerprints = map(self.fingerprint, self.spec.class_ids[split])
         return hashlib.sha256("".join(fingerprints).encode()).hexdigest()
 
+    def _places(self, class_id: int) -> np.ndarray:
+        """Where a class's images lie among all records of the dump."""
+        places, bounds = self._index.classes
+        return places[bounds[class_id] : bounds[class_id + 1]]
+
     def _make_spec(self, split: str) -> DatasetSpec:
-        images = np.diff(self._index.bounds)
+        images = np.diff(self._index.classes.bounds)
         images.setflags(write=False)
         n, own = len(images), SPLITS.index(split)
         ids = {name: range(n if i > own else 0, n if i >= own else 0) for i, name in enumerate(SPLITS)}
-        names = tuple(
-            f"episode {task} class {label}" for task, way in enumerate(self.shapes.ways) for label in range(way)
-        )
+        names = tuple(f"class {i} of the dump" for i in range(n))
         return DatasetSpec(self.folder.name, images, ids, names, digest=_digest(*self._index.contents))
 
 
@@ -89,28 +91,23 @@ def dump_domain(
     """Write all episodes of a domain into `folder`, which is `<root>/<split>/<data set>`, whole or not at all.
 
     Images lie in the order of `plan.episode(i)`, as they are stored in `records`; the same plan gives the same bytes.
-    `advance` is called with 1 after each episode. Raises BadPlan when `folder` is there already, which stays as it is,
-    or cannot be written.
+    `advance` is called with 1 after each episode. Of several processes that dump there, one does and the others wait
+    for it. Raises BadPlan when `folder` is there already, which stays as it is, or cannot be written.
     """
     folder = Path(folder)
-    if os.path.lexists(folder):
-        raise BadPlan(f"{folder}: is there already and stays as it is; choose another folder for the dump or delete it")
-    part = folder.with_name(f".{folder.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
     try:
-        part.mkdir(parents=True)
-        # Before the episodes: a part of a dump contradicts its counts, wherever it is copied or renamed to.
-        write_whole(part / COUNTS_FILE, _counts(plan))
-        for task in range(len(plan)):
-            _write_episode(part, task, plan.episode(task), records)
-            advance(1)
-        _sync(part)
-        part.rename(folder)
-        _sync(folder.parent)
+        with only_writer(folder):
+            check_is_new(folder)
+            _write_episodes(plan, records, folder, advance)
     except OSError as error:
         reason = error.strerror or error
         raise BadPlan(f"{folder}: cannot be written ({reason}); free some space or choose another folder") from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+
+
+def check_is_new(folder: Path) -> None:
+    """Raise BadPlan when there is something where a dump should go."""
+    if os.path.lexists(folder):
+        raise BadPlan(f"{folder}: is there already and stays as it is; choose another folder for the dump or delete it")
 
 
 def dumped_domains(root: Path, split: str) -> list[str]:
@@ -132,16 +129,17 @@ def load_dump(
     """The records of one data set's dumped episodes and the plan of these episodes, or of the first `tasks` of them.
 
     In an episode of the plan the images stand class by class, and within a class in the order of the file. The plan's
-    seed is 0: nothing was drawn, and stochastic methods start from it. Raises BadPlan, CorruptRecord or BadExample,
-    naming the file.
+    seed is 0: nothing was drawn, and stochastic methods start from it. Raises BadPlan, BadSpec, CorruptRecord or
+    BadExample, naming the file.
     """
     records = DumpedRecords(folder, split, cache)
-    ways, num_query, num_support = records.shapes
+    ways, num_query, class_ids, num_support, numbers = records.shapes
     if tasks is not None and tasks > len(ways):
         raise BadPlan(f"{folder}: {len(ways)} dumped episodes, {tasks} are asked for")
     ways, num_query = ways[:tasks], num_query[:tasks]
-    num_support = num_support[: ways.sum()]
-    images = num_support + num_query.repeat(ways)
+    classes = int(ways.sum())
+    class_ids, num_support = class_ids[:classes], num_support[:classes]
+    images = int((num_support + num_query.repeat(ways)).sum())
     plan = DomainPlan(
         domain=domain,
         split=split,
@@ -150,9 +148,9 @@ def load_dump(
         spec_digest=records.spec.digest,
         ways=ways,
         num_query=num_query,
-        class_ids=np.arange(len(num_support)),
+        class_ids=class_ids,
         num_support=num_support,
-        records=np.arange(images.sum()) - (np.cumsum(images) - images).repeat(images),
+        records=numbers[:images],
     )
     return records, plan
 
@@ -171,6 +169,21 @@ def _counts(plan: DomainPlan) -> bytes:
     return json.dumps(counts, indent=2).encode()
 
 
+def _write_episodes(
+    plan: DomainPlan, records: DatasetRecords | DumpedRecords, folder: Path, advance: Callable[[int], None]
+) -> None:
+    part = unfinished_folder(folder, secrets.token_hex(32))  # a key of its own: no dump goes on where another stopped
+    try:
+        # Before the episodes: a part of a dump contradicts its counts, wherever it is copied or renamed to.
+        write_whole(part / COUNTS_FILE, _counts(plan))
+        for task in range(len(plan)):
+            _write_episode(part, task, plan.episode(task), records)
+            advance(1)
+        finish_folder(part, folder)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
 def _write_episode(folder: Path, task: int, episode: Episode, records: DatasetRecords | DumpedRecords) -> None:
     sets = (
         (episode.support_classes, episode.support_records, episode.support_labels),
@@ -180,16 +193,7 @@ def _write_episode(folder: Path, task: int, episode: Episode, records: DatasetRe
         images = zip(*(array.tolist() for array in arrays), strict=True)
         path = folder / episode_file(task, part)
         write_records(path, ((records.encoded(class_id, record).data, label) for class_id, record, label in images))
-        _sync(path)
-
-
-def _sync(path: Path) -> None:
-    """Force a file, or a folder's list of names, to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        sync(path)
 
 
 def _digest(*arrays: np.ndarray) -> str:

@@ -1,8 +1,7 @@
-"""What lies in a folder of dumped episodes: its files, the label of every record, and the classes that these make up.
+"""What lies in a folder of dumped episodes: its files, and the label and the image of every record.
 
 Episode 7 is `episode-0007-train.tfrecords` (support) and `episode-0007-test.tfrecords` (query); an image's label is its
-class within the episode. So every class of every episode counts as a class of its own here, with the images that the
-episode has of it: support first, then query, each in the order of the file.
+class within the episode. `episodes.dumped_classes` makes classes of that.
 """
 
 import hashlib
@@ -16,13 +15,18 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
+from episodes.dumped_classes import Classes, Shapes, find_classes
 from episodes.errors import DAMAGED_ARCHIVE, BadExample, BadPlan, CorruptRecord
+from episodes.record_index import file_stamp
+from episodes.spec import own_file
 from episodes.tfrecord import RecordFile, parse_example
 from results.files import write_whole
 
 COUNTS_FILE = "images_per_class.json"
 PARTS = ("train", "test")
 """How the files of an episode's support and of its query are named."""
+_MAX_COUNTS_BYTES = 2**25
+"""The counts of 10,000 episodes with as many classes as there may be take half of these 32 MiB."""
 _EPISODE_FILE = re.compile(r"episode-(\d+)-(train|test)\.tfrecords")
 
 
@@ -31,43 +35,30 @@ def episode_file(task: int, part: str) -> str:
     return f"episode-{task:04d}-{part}.tfrecords"
 
 
-class Shapes(NamedTuple):
-    """What the episodes look like, in the arrays of a `DomainPlan`.
-
-    `ways`, `num_query`: (n,) classes of each episode and query images of each of its classes; `num_support`: (sum of
-    ways,) support images of every class. All int64.
-    """
-
-    ways: np.ndarray
-    num_query: np.ndarray
-    num_support: np.ndarray
-
-
 class Contents(NamedTuple):
     """All records of a dump, file after file (support, then query of each episode): what the cache keeps.
 
-    `sizes`: (2 * episodes,) records of each file. Of each record: `labels` and `lengths` (payload bytes), int64, and
-    `crcs`, its stored payload checksum, uint32.
+    `sizes`: (2 * episodes,) records of each file. Of each record: `labels` and `lengths` (payload bytes), int64;
+    `crcs`, its stored payload checksum, uint32; `firsts`, where the first record with the same image is, int64.
     """
 
     sizes: np.ndarray
     labels: np.ndarray
     lengths: np.ndarray
     crcs: np.ndarray
+    firsts: np.ndarray
 
 
 class DumpIndex(NamedTuple):
     """A folder of dumped episodes, known and checked.
 
     `files`: support and query of each episode in turn; `file_bounds`: (files + 1,) where each begins among the records.
-    `order`: (n,) the records class by class; `bounds`: (classes + 1,) where each class begins in `order`.
     """
 
     files: list[Path]
     file_bounds: np.ndarray
     contents: Contents
-    order: np.ndarray
-    bounds: np.ndarray
+    classes: Classes
     shapes: Shapes
 
 
@@ -79,10 +70,10 @@ def index_dump(folder: Path, cache: Path | None) -> DumpIndex:
     files = _episode_files(folder)
     stated = _stated_counts(folder, files)
     contents = _contents(files, cache)
-    order, bounds, shapes = _classes(files, contents)
+    classes, shapes = find_classes(files, contents.sizes, contents.labels, contents.firsts)
     if stated is not None:
         _check_counts(folder / COUNTS_FILE, stated, shapes)
-    return DumpIndex(files, np.concatenate([[0], np.cumsum(contents.sizes)]), contents, order, bounds, shapes)
+    return DumpIndex(files, np.concatenate([[0], np.cumsum(contents.sizes)]), contents, classes, shapes)
 
 
 def open_file(index: DumpIndex, number: int) -> RecordFile:
@@ -126,7 +117,15 @@ def _episode_files(folder: Path) -> list[Path]:
         raise BadPlan(
             f"{folder / missing}: missing; episodes are numbered without a gap, and there are files up to {last}"
         )
-    return [folder / name for name in expected]
+    return [_regular_file(folder, name) for name in expected]
+
+
+def _regular_file(folder: Path, name: str) -> Path:
+    """`folder / name`. Raises BadSpec for a link out of the folder, BadPlan for what is no file: a pipe never ends."""
+    path = own_file(folder, name)
+    if not path.is_file():
+        raise BadPlan(f"{path}: not a file; write the dump again")
+    return path
 
 
 def _stated_counts(folder: Path, files: Sequence[Path]) -> Mapping[str, Mapping[int, int]] | None:
@@ -134,9 +133,11 @@ def _stated_counts(folder: Path, files: Sequence[Path]) -> Mapping[str, Mapping[
 
     Raises BadPlan when it cannot be read or lists other files than there are.
     """
-    path = folder / COUNTS_FILE
-    if not path.is_file():
+    if not os.path.lexists(folder / COUNTS_FILE):
         return None
+    path = _regular_file(folder, COUNTS_FILE)
+    if path.stat().st_size > _MAX_COUNTS_BYTES:
+        raise BadPlan(f"{path}: larger than {_MAX_COUNTS_BYTES >> 20} MiB; that is no table of counts")
     try:
         stated = msgspec.json.decode(path.read_bytes(), type=dict[str, dict[int, int]])
     except (ValueError, RecursionError) as error:
@@ -162,87 +163,47 @@ def _check_counts(path: Path, stated: Mapping[str, Mapping[int, int]], shapes: S
 
 
 def _contents(files: Sequence[Path], cache: Path | None) -> Contents:
-    """All records, from the cache when it knows these very files (sizes, modification times), else read."""
+    """All records, from the cache when it knows these very files (by their stamps), else read."""
     if cache is None:
         return _read(files)
-    stamp = np.array([(status.st_size, status.st_mtime_ns) for status in map(Path.stat, files)], np.int64)
+    stamp = hashlib.sha256(repr([file_stamp(path.stat()) for path in files]).encode()).hexdigest()
     folder = os.path.realpath(files[0].parent).encode(errors="surrogateescape")
     kept = cache / "dumped" / f"{hashlib.sha256(folder).hexdigest()}.npz"
     known = _load(kept, stamp)
     if known is None:
+        kept.unlink(missing_ok=True)
         known, archive = _read(files), io.BytesIO()
         np.savez(archive, stamp=stamp, **known._asdict())
         write_whole(kept, archive.getvalue())
     return known
 
 
-def _load(kept: Path, stamp: np.ndarray) -> Contents | None:
+def _load(kept: Path, stamp: str) -> Contents | None:
     """What the cache has, or None when there is nothing, it is stale, or it is damaged (it is made again)."""
     try:
         with np.load(kept, allow_pickle=False) as arrays:
-            return Contents(*(arrays[k] for k in Contents._fields)) if np.array_equal(arrays["stamp"], stamp) else None
+            return Contents(*(arrays[k] for k in Contents._fields)) if str(arrays["stamp"]) == stamp else None
     except DAMAGED_ARCHIVE:
         return None
 
 
 def _read(files: Sequence[Path]) -> Contents:
     sizes, labels, lengths, crcs = [], [], [], []
+    firsts: list[int] = []
+    places: dict[bytes, int] = {}
     for path in files:
         file = RecordFile(path)
-        labels += [example(file, i)[1] for i in range(len(file))]
+        for image, label in (example(file, i) for i in range(len(file))):
+            labels.append(label)
+            firsts.append(places.setdefault(hashlib.blake2b(image, digest_size=32).digest(), len(firsts)))
         sizes.append(len(file))
         lengths.append(file.index.lengths)
         crcs.append(file.index.crcs)
         file.close()
     return Contents(
-        np.array(sizes, np.int64), np.array(labels, np.int64), np.concatenate(lengths), np.concatenate(crcs)
+        np.array(sizes, np.int64),
+        np.array(labels, np.int64),
+        np.concatenate(lengths),
+        np.concatenate(crcs),
+        np.array(firsts, np.int64),
     )
-
-
-def _classes(files: Sequence[Path], contents: Contents) -> tuple[np.ndarray, np.ndarray, Shapes]:
-    """The records class by class: their positions (n,), each class's bounds among these (classes + 1,), and the shapes.
-
-    Raises BadPlan, naming the file, for an episode that no plan can hold.
-    """
-    sizes, episodes = contents.sizes, len(contents.sizes) // 2
-    if not sizes.all():
-        raise BadPlan(f"{files[int(np.argmin(sizes))]}: no images; an episode has support and query images")
-    episode = np.arange(episodes).repeat(sizes.reshape(-1, 2).sum(axis=1))
-    query = np.tile([0, 1], episodes).repeat(sizes)
-    order = np.lexsort((contents.labels, episode))  # stable: within a class, support before query and the files' order
-    episode, labels = episode[order], contents.labels[order]
-    begins = np.concatenate([[True], (episode[1:] != episode[:-1]) | (labels[1:] != labels[:-1])])
-    bounds = np.append(np.flatnonzero(begins), len(order))
-    num_query = np.add.reduceat(query[order], bounds[:-1])
-    num_support = np.diff(bounds) - num_query
-    ways = np.bincount(episode[begins], minlength=episodes)
-    first = np.cumsum(ways) - ways
-    _check_episodes(files, episode[begins], labels[begins], num_support, num_query)
-    return order, bounds, Shapes(ways, num_query[first], num_support)
-
-
-def _check_episodes(
-    files: Sequence[Path], episode: np.ndarray, labels: np.ndarray, num_support: np.ndarray, num_query: np.ndarray
-) -> None:
-    """Raise BadPlan for the first class, in the order of episodes and labels, that no episode can have.
-
-    All (classes,): the episode and the label of each class, and its images in support and query.
-    """
-    ways = np.bincount(episode)
-    first = (np.cumsum(ways) - ways)[episode]
-    expected = np.arange(len(labels)) - first
-    faults: tuple[tuple[np.ndarray, str], ...] = (
-        (num_support == 0, "{query}: label {label} is not among the labels of the support images"),
-        (labels != expected, "{support}: labels run from 0 to way - 1, but there is a label {label} and no {expected}"),
-        (ways[episode] < 2, "{support}: only one class, so nothing to tell apart"),
-        (
-            num_query != num_query[first],
-            "{query}: label {label} has {count} images, label 0 has {usual}; every class needs as many query images",
-        ),
-    )
-    for wrong, text in faults:
-        if wrong.any():
-            at = int(np.argmax(wrong))
-            support, query = files[2 * episode[at]], files[2 * episode[at] + 1]
-            numbers = {"label": labels, "expected": expected, "count": num_query, "usual": num_query[first]}
-            raise BadPlan(text.format(support=support, query=query, **{key: n[at] for key, n in numbers.items()}))

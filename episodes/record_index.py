@@ -1,7 +1,8 @@
 """Where each record of a TFRecord file lies: scanned once, kept in the cache, thrown away when the file changes.
 
-A cached index is one small binary file: a header (what it was made from, how many records, their fingerprint) and two
-arrays. Header and arrays carry a checksum each, so the identity of a class file costs one short read.
+A cached index is one small binary file: a header (the stamp of what it was made from, how many records, their
+fingerprint) and two arrays. Header and arrays carry a checksum each, so the identity of a class file costs one short
+read.
 """
 
 import functools
@@ -27,9 +28,9 @@ _LENGTH = struct.Struct("<Q")
 _BLOCK = 2048
 """Records walked before their length checksums are verified; few enough that their pages are still at hand."""
 
-_MAGIC = b"MBindex1"
-_INDEX_HEADER = struct.Struct("<8sqqq32sI")
-"""Magic, size and modification time (ns) of the record file, number of records, fingerprint, CRC32C of the arrays."""
+_MAGIC = b"MBindex2"
+_INDEX_HEADER = struct.Struct("<8sqqqQq32sI")
+"""Magic, the record file's stamp, number of records, fingerprint, CRC32C of the arrays."""
 _HEADER_CRC = struct.Struct("<I")
 _ARRAYS_AT = _INDEX_HEADER.size + _HEADER_CRC.size
 
@@ -60,6 +61,21 @@ class RecordIndex:
         return np.diff(self.bounds) - FRAME_BYTES
 
 
+class FileStamp(NamedTuple):
+    """What tells a file from what lay or will lie at its path: size, times (ns) and inode. A replacement of the same
+    size and modification time, as archives restore them, has another time of change or another inode."""
+
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+    inode: int
+
+
+def file_stamp(status: os.stat_result) -> FileStamp:
+    """The stamp of a file, from its status."""
+    return FileStamp(status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+
+
 class Identity(NamedTuple):
     """What tells a class file's content from any other's: `records`, how many, and their `fingerprint`."""
 
@@ -83,19 +99,26 @@ def scan(path: Path, data: bytes | mmap) -> RecordIndex:
 
 
 def load_or_scan(path: Path, data: bytes | mmap, status: os.stat_result, cache: Path | None) -> RecordIndex:
-    """The cached index when it was made from this very file (path, size, modification time), else a fresh scan.
+    """The cached index when it was made from this very file (path and stamp), else a fresh scan.
 
     `status`: of the file that `data` are the bytes of, taken when it was opened; another may lie at `path` by now.
     """
     if cache is None:
         return scan(path, data)
-    file, stamp = _cached_file(path, cache), _stamp(status)
+    file, stamp = _cached_file(path, cache), file_stamp(status)
     stored = _load(file, stamp)
     if stored is not None:
         return stored
+    file.unlink(missing_ok=True)
     index = scan(path, data)
     write_whole(file, _pack(index, stamp))
     return index
+
+
+def forget(path: Path, cache: Path | None) -> None:
+    """Drop the cached index of a file that was found to contradict it."""
+    if cache is not None:
+        _cached_file(path, cache).unlink(missing_ok=True)
 
 
 def known_identity(path: Path, cache: Path | None) -> Identity | None:
@@ -104,7 +127,7 @@ def known_identity(path: Path, cache: Path | None) -> Identity | None:
         return None
     try:
         with _cached_file(path, cache).open("rb", buffering=0) as file:
-            header = _header(file.read(_ARRAYS_AT), _stamp(path.stat()))
+            header = _header(file.read(_ARRAYS_AT), file_stamp(path.stat()))
     except OSError:
         return None
     return None if header is None else header[0]
@@ -183,29 +206,25 @@ def _cached_file(path: Path, cache: Path) -> Path:
     return cache / "index" / f"{name}.index"
 
 
-def _stamp(status: os.stat_result) -> tuple[int, int]:
-    return status.st_size, status.st_mtime_ns
-
-
-def _pack(index: RecordIndex, stamp: tuple[int, int]) -> bytes:
+def _pack(index: RecordIndex, stamp: FileStamp) -> bytes:
     arrays = index.bounds.astype("<i8").tobytes() + index.crcs.astype("<u4").tobytes()
     fingerprint = bytes.fromhex(index.fingerprint)
     header = _INDEX_HEADER.pack(_MAGIC, *stamp, len(index), fingerprint, google_crc32c.value(arrays))
     return header + _HEADER_CRC.pack(google_crc32c.value(header)) + arrays
 
 
-def _header(data: bytes, stamp: tuple[int, int]) -> tuple[Identity, int] | None:
+def _header(data: bytes, stamp: FileStamp) -> tuple[Identity, int] | None:
     """The identity and the arrays' checksum that an intact header of this very file holds."""
     header = data[: _INDEX_HEADER.size]
     if len(data) < _ARRAYS_AT or _HEADER_CRC.unpack_from(data, len(header))[0] != google_crc32c.value(header):
         return None
-    magic, size, mtime_ns, records, fingerprint, arrays_crc = _INDEX_HEADER.unpack(header)
-    if magic != _MAGIC or (size, mtime_ns) != stamp:
+    magic, *made_from, records, fingerprint, arrays_crc = _INDEX_HEADER.unpack(header)
+    if magic != _MAGIC or FileStamp(*made_from) != stamp:
         return None
     return Identity(records, fingerprint.hex()), arrays_crc
 
 
-def _load(file: Path, stamp: tuple[int, int]) -> RecordIndex | None:
+def _load(file: Path, stamp: FileStamp) -> RecordIndex | None:
     """An index from the cache, or None when there is none, it is stale, or it is damaged (it is made again)."""
     try:
         data = file.read_bytes()

@@ -5,7 +5,7 @@ Triantafillou et al. 2020 (arXiv:1903.03096), appendix "Episode sampling", in th
 generator is left in the same state.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +14,9 @@ from episodes.errors import BadProtocol, NotEnoughImages
 
 MAX_SPANNED_LEAVES = 392
 """A node of ImageNet's graph that spans more leaves is never sampled."""
+MAX_NUMBER = 2**31 - 1
+MAX_LOG_WEIGHT = 100
+"""Larger numbers overflow in the sampler's arithmetic, and mean nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,12 +72,16 @@ class EpisodeConfig:
             ("max_num_query", self.max_num_query >= 1, "at least 1"),
             ("max_support_size", self.max_support_size >= 2, "at least 2"),
             ("max_support_per_class", self.max_support_per_class >= 1, "at least 1"),
+            ("min_log_weight", abs(log_weights[0]) <= MAX_LOG_WEIGHT, f"must lie within {MAX_LOG_WEIGHT} of 0"),
+            ("max_log_weight", abs(log_weights[1]) <= MAX_LOG_WEIGHT, f"must lie within {MAX_LOG_WEIGHT} of 0"),
             ("min_log_weight", log_weights[0] <= log_weights[1], "must not be above max_log_weight"),
-            ("max_log_weight", bool(np.isfinite(log_weights).all()), "log weights must be finite"),
             ("min_examples_in_class", self.min_examples_in_class >= 0, "must not be negative"),
             ("ignore_hierarchy_probability", 0 <= probability <= 1, "a probability, from 0 to 1"),
         )
-        wrong = next(((key, rule) for key, holds, rule in rules if not holds), None)
+        numbers = ((key, value) for key, value in asdict(self).items() if key != "num_support")
+        sizes = (*numbers, ("num_support", highest))
+        large = ((key, False, f"at most {MAX_NUMBER}") for key, value in sizes if value and value > MAX_NUMBER)
+        wrong = next(((key, rule) for key, holds, rule in (*rules, *large) if not holds), None)
         return f"{wrong[0]} = {getattr(self, wrong[0])}: {wrong[1]}" if wrong else None
 
 
@@ -236,7 +243,10 @@ class EpisodeSampler:
         need = config.num_ways or config.min_ways
         if available < need and not dag:
             enough = f" with at least {config.min_examples_in_class} images" if config.min_examples_in_class else ""
-            raise NotEnoughImages(f"an episode needs {need} classes; this split has {available}{enough}")
+            raise NotEnoughImages(
+                f"an episode needs {need} classes; this split has {available}{enough}: choose another --split, or "
+                f"build your records with --all-in SPLIT"
+            )
         if self._spans is not None and not self._spans:
             raise NotEnoughImages(f"no node of the class graph spans {config.min_ways} to {MAX_SPANNED_LEAVES} classes")
         if self._superclass_sizes is not None and (

@@ -18,6 +18,7 @@ import numpy as np
 
 from episodes.class_graph import Node, leaves, spanned_leaves
 from episodes.errors import BadSpec
+from episodes.record_index import FRAME_BYTES
 from episodes.sampling import SplitClasses
 
 SPEC_FILE = "dataset_spec.json"
@@ -29,7 +30,7 @@ _MAX_SPEC_BYTES = 2**25
 _MAX_REASON = 300
 """Characters of an error's text, which may quote the file."""
 
-Count = Annotated[int, msgspec.Meta(ge=0, le=2**40)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**28)]
 ClassId = Annotated[int, msgspec.Meta(ge=0, le=2**31)]
 
 
@@ -103,6 +104,15 @@ def load_spec(folder: Path) -> DatasetSpec:
         raise BadSpec(f"{file}: {str(error)[:_MAX_REASON]}") from error
     except OSError as error:
         raise BadSpec(f"{file}: cannot be read ({error.strerror})") from error
+
+
+def check_class_files(folder: Path, spec: DatasetSpec, split: str) -> None:
+    """Raise BadSpec, naming the file, for a class file of `split` that is too small to hold as many records as the spec
+    says: so much work and memory may hang on that number. Files that are missing are not missed here."""
+    for class_id in spec.class_ids[split]:
+        path, records = own_file(folder, FILE_PATTERN.format(class_id)), int(spec.images_per_class[class_id])
+        if path.is_file() and path.stat().st_size < records * FRAME_BYTES:
+            raise BadSpec(f"{path}: too small for the {records} records that the spec says class {class_id} has")
 
 
 def own_file(folder: Path, name: str) -> Path:

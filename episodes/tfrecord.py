@@ -15,7 +15,7 @@ from typing import Any
 from google_crc32c import value as crc32c
 
 from episodes.errors import BadExample, CorruptRecord
-from episodes.record_index import FOOTER_BYTES, FRAME_BYTES, HEADER_BYTES, RecordIndex, load_or_scan, mask_crc
+from episodes.record_index import FOOTER_BYTES, FRAME_BYTES, HEADER_BYTES, RecordIndex, forget, load_or_scan, mask_crc
 
 _LENGTH = struct.Struct("<Q")
 _CRC = struct.Struct("<I")
@@ -29,13 +29,14 @@ class RecordFile:
     """
 
     def __init__(self, path: Path, cache: Path | None = None) -> None:
-        self.path = Path(path)
+        self.path, self._cache = Path(path), cache
         with self.path.open("rb") as file:
             status = os.fstat(file.fileno())
             empty = status.st_size == 0
             self._bytes = b"" if empty else mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         self.index: RecordIndex = load_or_scan(self.path, self._bytes, status, cache)
-        self._bounds = self.index.bounds.data  # a memoryview: gives Python numbers, faster than the array
+        # memoryviews: they give Python numbers, faster than the arrays
+        self._bounds, self._crcs = self.index.bounds.data, self.index.crcs.data
 
     def __len__(self) -> int:
         return len(self._bounds) - 1
@@ -47,11 +48,20 @@ class RecordFile:
             raise IndexError(f"{self.path}: no record {i}; the file has {len(self)}")
         start, end, data = bounds[i], bounds[i + 1], self._bytes
         if data[start : start + HEADER_BYTES] != _header(end - start - FRAME_BYTES):
-            raise CorruptRecord(self.path, start, "length CRC does not match")
+            raise self._corrupt(start, "length CRC does not match")
         payload = data[start + HEADER_BYTES : end - FOOTER_BYTES]
-        if mask_crc(crc32c(payload)) != _CRC.unpack_from(data, end - FOOTER_BYTES)[0]:
-            raise CorruptRecord(self.path, start, "payload CRC does not match")
+        if (crc := mask_crc(crc32c(payload))) != self._crcs[i]:
+            changed = crc == _CRC.unpack_from(data, end - FOOTER_BYTES)[0]
+            reason = (
+                "the file was changed after it was indexed; start again" if changed else "payload CRC does not match"
+            )
+            raise self._corrupt(start, reason)
         return payload
+
+    def _corrupt(self, offset: int, reason: str) -> CorruptRecord:
+        """The error for a record that contradicts itself or the index, which is made again at the next opening."""
+        forget(self.path, self._cache)
+        return CorruptRecord(self.path, offset, reason)
 
     @property
     def fingerprint(self) -> str:
@@ -78,39 +88,27 @@ def parse_example(payload: bytes) -> tuple[bytes, int]:
     `image` of one byte string and one `label` of one integer, and when a feature stands twice: different readers would
     believe different ones.
     """
-    protobuf = _protobuf()
+    example, decode_error = _example()
     try:
-        example = protobuf.Example.FromString(payload)
-    except protobuf.DecodeError as error:
+        entries = example.FromString(payload).features.feature
+    except decode_error as error:
         raise BadExample(f"the payload is not a tf.train.Example: {error}") from error
-    features = example.features.feature
-    count = len(features)  # before the next lines: a protobuf map makes what it is asked for
-    images, labels = features["image"].bytes_list.value, features["label"].int64_list.value
+    features = {entry.key: entry.value for entry in entries}
+    images = features["image"].bytes_list.value if "image" in features else []
+    labels = features["label"].int64_list.value if "label" in features else []
     if len(images) != 1 or len(labels) != 1:
         raise BadExample(
             f"an example holds one 'image' and one 'label'; this one has {len(images)} and {len(labels)} "
-            f"({_named_features(payload)})"
+            f"({_listed(sorted(features))})"
         )
-    # Another size than the canonical encoding's is rare, and harmless unless something was said twice.
-    if example.ByteSize() != len(payload) and _stated_features(payload) != count:
+    if len(features) != len(entries):
         raise BadExample("an example holds one 'image' and one 'label'; in this one a feature stands twice")
     return images[0], labels[0]
 
 
-def _named_features(payload: bytes) -> str:
-    names = sorted(_protobuf().Example.FromString(payload).features.feature)
+def _listed(names: list[str]) -> str:
     shown = ", ".join(repr(name[:40]) for name in names[:5])
     return f"features: {shown or 'none'}{', ...' if len(names) > 5 else ''}"
-
-
-def _stated_features(payload: bytes) -> int:
-    """How many features the bytes of an Example spell out, repetitions included (parsing keeps the last of each)."""
-    protobuf = _protobuf()
-
-    def fields(message: bytes) -> list[Any]:
-        return list(protobuf.UnknownFieldSet(protobuf.Empty.FromString(message)))
-
-    return sum(part.field_number == 1 for top in fields(payload) if top.field_number == 1 for part in fields(top.data))
 
 
 def write_records(path: Path, examples: Iterable[tuple[bytes, int]]) -> None:
@@ -140,13 +138,23 @@ def _serialize(image: bytes, label: int) -> bytes:
 
 
 @functools.cache
-def _protobuf() -> Any:
-    """What of protobuf is needed here (imported late: the `tfrecord` package brings torch with it)."""
-    from types import SimpleNamespace
+def _example() -> tuple[Any, type[Exception]]:
+    """The class of examples to parse, and what it raises (imported late: the `tfrecord` package brings torch with it).
 
-    from google.protobuf.empty_pb2 import Empty
+    The features of an Example are a map, of which a parser keeps the last entry of each name. The same bytes are a list
+    of entries to a schema that does not say that it is one: so nothing that stands twice is lost.
+    """
+    from google.protobuf.descriptor_pb2 import FileDescriptorProto
+    from google.protobuf.descriptor_pool import DescriptorPool
     from google.protobuf.message import DecodeError
-    from google.protobuf.unknown_fields import UnknownFieldSet
-    from tfrecord.example_pb2 import Example
+    from google.protobuf.message_factory import GetMessageClass
+    from tfrecord import example_pb2
 
-    return SimpleNamespace(Example=Example, DecodeError=DecodeError, Empty=Empty, UnknownFieldSet=UnknownFieldSet)
+    schema = FileDescriptorProto()
+    example_pb2.DESCRIPTOR.CopyToProto(schema)
+    for message in schema.message_type:
+        for entry in message.nested_type:
+            entry.options.ClearField("map_entry")
+    pool = DescriptorPool()
+    pool.AddSerializedFile(schema.SerializeToString())
+    return GetMessageClass(pool.FindMessageTypeByName("tensorflow.Example")), DecodeError

@@ -7,19 +7,14 @@ the neighbour takes the data set's name once everything is.
 import hashlib
 import json
 import os
-import re
-import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
-
-from filelock import FileLock
 
 from episodes.errors import BadSpec, CorruptRecord, MissingSource
 from episodes.spec import FILE_PATTERN, SPEC_FILE, load_spec
 from episodes.tfrecord import RecordFile, write_records
-from results.files import write_whole
+from results.files import finish_folder, only_writer, sync, unfinished_folder, write_whole
 
 KEY_FILE = ".build-key"
 """Beside the records: the key that they were built with, so that the same build is known to be done."""
@@ -49,16 +44,12 @@ def write_dataset(
     source cannot be read; BadSpec when spec and images disagree; what `images` raises passes through.
     """
     folder = Path(folder)
-    lock = folder.with_name(f".{folder.name}.lock")
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(lock):
+        with only_writer(folder):
             if _is_done(folder, key):
                 advance(len(classes))
             else:
                 _build(folder, classes, make_spec, key, advance)
-            with suppress(OSError):
-                lock.unlink()  # whoever waits for it finds the data set done
     except OSError as error:
         raise MissingSource(
             f"{folder}: cannot be written ({error.strerror or error}); free some space or choose another folder, and "
@@ -100,9 +91,7 @@ def _build(
     key: str,
     advance: Callable[[int], None],
 ) -> None:
-    part = folder.with_name(f".{folder.name}-{key[:12]}.part")
-    _remove_other_builds(part, folder.name)
-    part.mkdir(exist_ok=True)
+    part = unfinished_folder(folder, key)
     finished = {FILE_PATTERN.format(class_id) for class_id in range(len(classes))}
     for path in list(part.iterdir()):
         if path.name not in finished:
@@ -110,17 +99,7 @@ def _build(
     counts = [_finished_class(part, class_id, source, advance) for class_id, source in enumerate(classes)]
     _write_spec(part, folder, make_spec(counts), counts)
     write_whole(part / KEY_FILE, f"{key}\n".encode())
-    _sync(part)
-    part.rename(folder)
-    _sync(folder.parent)
-
-
-def _remove_other_builds(part: Path, name: str) -> None:
-    """Delete what killed builds of this data set with other keys left."""
-    left_over = re.compile(rf"\.{re.escape(name)}-[0-9a-f]{{12}}\.part")
-    for path in list(part.parent.iterdir()):
-        if path != part and left_over.fullmatch(path.name):
-            shutil.rmtree(path)
+    finish_folder(part, folder)
 
 
 def _finished_class(part: Path, class_id: int, source: ClassSource, advance: Callable[[int], None]) -> int:
@@ -131,7 +110,7 @@ def _finished_class(part: Path, class_id: int, source: ClassSource, advance: Cal
         unfinished = path.with_name(f"{path.name}.part")
         try:
             write_records(unfinished, ((image, class_id) for image in _read(source)))
-            _sync(unfinished)
+            sync(unfinished)
             count = _count(unfinished)
             if count is None:
                 raise MissingSource(f"{path}: reads back damaged; the disk or the memory of this machine is unreliable")
@@ -168,12 +147,3 @@ def _write_spec(part: Path, folder: Path, spec: Mapping[str, Any], counts: list[
         (part / SPEC_FILE).unlink()
         wrong = next((i for i, (a, b) in enumerate(zip(stated, counts, strict=False)) if a != b), len(counts))
         raise BadSpec(f"{folder}: the spec and the images given disagree, first at class {wrong}")
-
-
-def _sync(path: Path) -> None:
-    """Force a file, or a folder's list of names, to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -34,6 +34,7 @@ Seed = Annotated[int, typer.Option("--seed", min=0, max=2**63 - 1, help="Seed of
 
 @app.command()
 def run(
+    context: typer.Context,
     benchmark: BenchmarkName = "pocket",
     adapters: Annotated[str | None, typer.Option(help="As in ncc,url or 'url(lr=0.5),my_method.py'.")] = None,
     datasets: Datasets = None,
@@ -59,6 +60,9 @@ def run(
     ] = "keep",
 ) -> None:
     """Run what is missing of a benchmark, and print its leaderboard."""
+    if episodes is not None and _was_given(context, "records"):
+        fail("error: --episodes brings its own images, so that --records has no use; leave out one of them", 2)
+
     from harness.commands import build_request
     from harness.run import run as run_benchmark
 
@@ -103,6 +107,11 @@ def plan(
     ] = None,
 ) -> None:
     """Show and save the episodes that a run would use, without running anything."""
+    if dry_run and dump is not None:
+        fail("error: --dry-run writes nothing, so that --dump has no use; leave out one of them", 2)
+    if backbone is not None and not dry_run:
+        fail("error: --backbone says whose speed --dry-run measures; add --dry-run or leave it out", 2)
+
     from harness.commands import show_plan
 
     show_plan(
@@ -193,6 +202,12 @@ def import_weights(
         stem_padding=stem_padding,
         trained_on=names(trained_on),
     )
+
+
+def _was_given(context: typer.Context, option: str) -> bool:
+    """Whether an option stands on the command line; its value may also come from the environment."""
+    source = context.get_parameter_source(option)
+    return source is not None and source.name == "COMMANDLINE"
 
 
 def main() -> None:

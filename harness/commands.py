@@ -19,7 +19,7 @@ from harness.estimate import estimate
 from harness.evaluate import BackboneChoice, load_backbone
 from harness.methods import parse_methods
 from harness.pixels import PIXELS, Pixels
-from harness.planned import dump_episodes, resolve_dumped, sample_episodes
+from harness.planned import check_dump, dump_episodes, resolve_dumped, sample_episodes
 from harness.report import report
 from harness.request import Request
 from results.store import ResultStore
@@ -149,6 +149,8 @@ def show_plan(
             backbone=load_backbone(backbone_choice(backbone, None, "float32"), "cpu") if backbone else None,
         )
         return
+    if dump is not None:
+        check_dump(domains, dump, wanted)
     planned = sample_episodes(
         benchmark, domains, named=named, records=records, cache=cache_folder(), split=wanted, tasks=tasks, seed=seed
     )
@@ -159,7 +161,7 @@ def show_plan(
     for line in filter(None, (planned.left_out, f"plan {plan.hash[:12]}, wrote {path}")):
         console.print(line, style="dim", highlight=False, soft_wrap=True)
     if dump is not None:
-        dump_episodes(console, planned, dump)
+        dump_episodes(console, planned, dump, benchmark, benchmark_name)
 
 
 def _plan_table(benchmark: Benchmark, plan: Plan) -> Table:

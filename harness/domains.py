@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol, TypeVar
 import msgspec
 
 from episodes.dataset import DatasetRecords
-from episodes.errors import MissingSource
+from episodes.errors import BadSpec, MissingSource
 from episodes.sources import pocket
 from episodes.spec import SPEC_FILE, DatasetSpec
 from harness.config import Benchmark, Domain
@@ -28,11 +28,15 @@ class OpenDomain(NamedTuple):
         return self.records.spec
 
 
-class Specified(Protocol):
-    """A domain whose classes are known, whether or not its records are open."""
+class Named(Protocol):
+    """A domain, whatever else is known of it."""
 
     @property
     def name(self) -> str: ...
+
+
+class Specified(Named, Protocol):
+    """A domain whose classes are known, whether or not its records are open."""
 
     @property
     def spec(self) -> DatasetSpec: ...
@@ -84,17 +88,27 @@ def check_records(benchmark: Benchmark, domains: Sequence[Domain], records: Path
 def open_domains(
     benchmark: Benchmark, domains: Sequence[Domain], records: Path | None, cache: Path
 ) -> list[OpenDomain]:
-    """Open every domain's records. Raises HarnessError or MissingSource when `records` is missing or lacks some."""
+    """Open every domain's records. Raises HarnessError or MissingSource when `records` is missing or lacks some, and
+    BadSpec for a spec that cannot be used."""
     check_records(benchmark, domains, records)
     folders = [domain_folder(domain, records, cache) for domain in domains]
     absent = [domain.name for domain, folder in zip(domains, folders, strict=True) if not folder.is_dir()]
     if absent:
-        present = ",".join(domain.name for domain in domains if domain.name not in absent)
-        hint = f"; to run the rest: --datasets {present}" if present else ""
+        hint = to_run_the_rest(domains, *absent)
         raise MissingSource(f"{records or 'records'}: no folder for {', '.join(absent)}{hint}")
-    return [
-        OpenDomain(domain.name, DatasetRecords(folder, cache)) for domain, folder in zip(domains, folders, strict=True)
-    ]
+    opened = []
+    for domain, folder in zip(domains, folders, strict=True):
+        try:
+            opened.append(OpenDomain(domain.name, DatasetRecords(folder, cache)))
+        except BadSpec as error:
+            raise BadSpec(f"{error}{to_run_the_rest(domains, domain.name)}") from error
+    return opened
+
+
+def to_run_the_rest(domains: Sequence[Named], *lacking: str) -> str:
+    """The end of an error about some of the domains: how to do without them, if others are left."""
+    rest = ",".join(domain.name for domain in domains if domain.name not in lacking)
+    return f"; to run the rest: --datasets {rest}" if rest else ""
 
 
 def with_split(

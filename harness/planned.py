@@ -1,5 +1,6 @@
 """Every episode of a run and the records it is made of: sampled from a benchmark's domains, or dumped by somebody."""
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -7,10 +8,13 @@ from typing import NamedTuple
 import msgspec
 from rich.console import Console
 
-from episodes.dumped import dump_domain, dumped_domains, load_dump
+from episodes.dumped import check_is_new, dump_domain, dumped_domains, load_dump
+from episodes.dumped_protocol import misfit
+from episodes.errors import NotEnoughImages
 from episodes.plan import DomainPlan, Plan, plan_domain
+from episodes.spec import check_class_files
 from harness.config import Benchmark, Domain
-from harness.domains import OpenDomain, open_domains, with_split
+from harness.domains import OpenDomain, open_domains, to_run_the_rest, with_split
 from harness.errors import HarnessError, unknown
 from harness.progress import bar
 
@@ -37,10 +41,13 @@ def sample_episodes(
     """Sample `tasks` episodes of each domain. `named`: the user chose the domains by name, so none may be left out."""
     opened = open_domains(benchmark, domains, records, cache)
     kept, left_out = with_split(opened, benchmark, split, named=named)
-    plans = [
-        plan_domain(domain.name, domain.spec, split=split, protocol=benchmark.protocol, seed=seed, tasks=tasks)
-        for domain in kept
-    ]
+    plans = []
+    for name, data in kept:
+        check_class_files(data.folder, data.spec, split)
+        try:
+            plans.append(plan_domain(name, data.spec, split=split, protocol=benchmark.protocol, seed=seed, tasks=tasks))
+        except NotEnoughImages as error:
+            raise NotEnoughImages(f"{error}{to_run_the_rest(kept, name)}") from error
     return Planned(kept, Plan(benchmark.name, split, seed, tasks, tuple(plans)), left_out)
 
 
@@ -64,7 +71,8 @@ def load_episodes(
 ) -> Planned:
     """Take the dumped episodes under `episodes`, or the first `tasks` of each domain.
 
-    Raises HarnessError when a domain that was chosen by name has none, or when domains have different numbers of them.
+    Raises HarnessError when a domain that was chosen by name has none, when domains have different numbers of them, or
+    when they are not of the benchmark's protocol.
     """
     present = dumped_domains(episodes, split)
     absent = [domain.name for domain in domains if domain.name not in present]
@@ -75,23 +83,47 @@ def load_episodes(
         raise unknown(f"dumped episodes of benchmark {benchmark.name!r} in {episodes / split}:", absent[0], present)
     loaded = [load_dump(episodes / split / name, domain=name, split=split, cache=cache, tasks=tasks) for name in names]
     plans = [plan for _, plan in loaded]
+    for domain_plan in plans:
+        _check_protocol(domain_plan, benchmark, episodes)
     opened = [OpenDomain(name, records) for name, (records, _) in zip(names, loaded, strict=True)]
     left_out = f"left out {', '.join(absent)}: no dumped episodes" if absent else ""
     plan = Plan(f"{benchmark.name} (dumped)", split, 0, _common_number(plans, episodes), tuple(plans))
     return Planned(opened, plan, left_out)
 
 
-def dump_episodes(console: Console, planned: Planned, root: Path) -> None:
-    """Write each domain's episodes to `<root>/<split>/<domain>`; a domain that is there already stops it at once."""
-    folders = [root / planned.plan.split / domain.name for domain in planned.domains]
-    for folder in folders:
-        if folder.exists():
-            raise HarnessError(f"{folder}: is there already and stays as it is; choose another --dump or delete it")
-    for domain, plan, folder in zip(planned.domains, planned.plan.domains, folders, strict=True):
+def check_dump(domains: Sequence[Domain], root: Path, split: str) -> None:
+    """Raise BadPlan when one of the domains has been dumped to `root` before."""
+    for domain in domains:
+        check_is_new(root / split / domain.name)
+
+
+def dump_episodes(console: Console, planned: Planned, root: Path, benchmark: Benchmark, written: str) -> None:
+    """Write each domain's episodes to `<root>/<split>/<domain>`, and say how to run them.
+
+    `written`: the benchmark as the user wrote it, its name or a file.
+    """
+    split = planned.plan.split
+    for domain, plan in zip(planned.domains, planned.plan.domains, strict=True):
         with bar(console, f"dump {domain.name}", len(plan)) as advance:
-            dump_domain(plan, domain.records, folder, advance)
-    command = f"metabench run {planned.plan.benchmark} --split {planned.plan.split} --episodes {root}"
-    console.print(f"wrote the episodes to {root}; run them with: {command}", highlight=False, soft_wrap=True)
+            dump_domain(plan, domain.records, root / split / domain.name, advance)
+    command = ["metabench", "run", written, "--split", split, "--episodes", str(root)]
+    if benchmark.backbone is None:
+        command += ["--backbone", "NAME"]
+    console.print(
+        f"wrote the episodes to {root}; run them with: {shlex.join(command)}",
+        highlight=False,
+        markup=False,
+        soft_wrap=True,
+    )
+
+
+def _check_protocol(plan: DomainPlan, benchmark: Benchmark, episodes: Path) -> None:
+    wrong = misfit(plan, benchmark.protocol)
+    if wrong:
+        raise HarnessError(
+            f"{episodes / plan.split / plan.domain}: {wrong} in benchmark {benchmark.name!r}; run them under a "
+            "benchmark of their protocol, or write a TOML file of one"
+        )
 
 
 def _common_number(plans: Sequence[DomainPlan], episodes: Path) -> int:

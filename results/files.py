@@ -1,13 +1,17 @@
-"""The one way a file comes to be in this house: whole, or not at all."""
+"""The one way a file, or a folder, comes to be in this house: whole, or not at all."""
 
 import os
+import re
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
 from results.errors import WriteError
+
+_KEY_DIGITS = 12
 
 
 def write_whole(path: Path, data: bytes) -> None:
@@ -38,3 +42,47 @@ def open_whole(path: Path) -> Iterator[IO[bytes]]:
             (path.parent / part).unlink()
         reason = error.strerror or str(error)
         raise WriteError(f"{path}: cannot be written ({reason}); free some space or choose another folder") from error
+
+
+def sync(path: Path) -> None:
+    """Force a file, or a folder's list of names, to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def only_writer(folder: Path) -> Iterator[None]:
+    """Of several processes that would write `folder`, one does; the others wait here. Its parents are made."""
+    from filelock import FileLock
+
+    lock = folder.with_name(f".{folder.name}.lock")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(lock):
+        yield
+        with suppress(OSError):
+            lock.unlink()  # whoever waits for it finds the folder there
+
+
+def unfinished_folder(folder: Path, key: str) -> Path:
+    """A hidden neighbour of `folder` to fill, for `finish_folder`; what is there already was done with the same `key`.
+
+    To be called by the `only_writer`: neighbours with other keys, which killed processes left, are deleted. `key`: hex
+    digest of what the folder is made from.
+    """
+    part = folder.with_name(f".{folder.name}-{key[:_KEY_DIGITS]}.part")
+    left_over = re.compile(rf"\.{re.escape(folder.name)}-[0-9a-f]{{{_KEY_DIGITS}}}\.part")
+    for path in list(folder.parent.iterdir()):
+        if path != part and left_over.fullmatch(path.name):
+            shutil.rmtree(path)
+    part.mkdir(exist_ok=True)
+    return part
+
+
+def finish_folder(part: Path, folder: Path) -> None:
+    """Give a filled neighbour its name, once its list of files is on the disk; the files themselves must be."""
+    sync(part)
+    part.rename(folder)
+    sync(folder.parent)

@@ -7,12 +7,13 @@ import warnings
 import zlib
 
 import numpy as np
+import PIL
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from episodes.conversion import stored_image
+from episodes.conversion import conversion_recipe, stored_image
 from episodes.decode import decode_image
 from episodes.errors import BadImage
 
@@ -87,6 +88,12 @@ def test_anything_else_is_stored_as_pillows_jpeg_of_its_rgb(kind):
     opened = (image or Image.open(io.BytesIO(data))).convert("RGB")
     assert stored == encoded(opened, "JPEG")
     assert decode_image(stored).shape == (opened.height, opened.width, 3)
+
+
+def test_what_is_stored_is_told_apart_by_the_version_of_pillow(monkeypatch):
+    here = conversion_recipe()
+    monkeypatch.setattr(PIL, "__version__", "0.1")
+    assert conversion_recipe() != here
 
 
 def test_of_a_gif_the_first_frame_is_stored():

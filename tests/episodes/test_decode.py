@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import simplejpeg
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -65,17 +66,18 @@ def test_a_harmless_jpeg_warning_does_not_refuse_the_image(pixels):
     np.testing.assert_array_equal(decode_image(data[:-2] + b"\0" * 9 + data[-2:]), decode_image(data))
 
 
-def _forged_png():
-    header = struct.pack(">IIBBBBB", 65000, 65000, 8, 2, 0, 0, 0)
-    chunk = b"IHDR" + header
-    head = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk))
-    return head + struct.pack(">I", 0) + b"IDAT" + struct.pack(">I", zlib.crc32(b"IDAT"))
-
-
-def _forged_jpeg():
-    data = bytearray(encoded(np.zeros((8, 8, 3), np.uint8), "JPEG"))
-    at = data.index(b"\xff\xc0")
-    data[at + 5 : at + 9] = struct.pack(">HH", 65000, 65000)
+def _claiming(kind, side):
+    """A tiny image whose header claims another size."""
+    data = bytearray(encoded(np.zeros((8, 8, 3), np.uint8), kind, mode="P" if kind == "GIF" else "RGB"))
+    at, shape = {
+        "JPEG": (data.find(b"\xff\xc0") + 5, ">HH"),
+        "PNG": (16, ">II"),
+        "GIF": (6, "<HH"),
+        "BMP": (18, "<ii"),
+    }[kind]
+    data[at : at + struct.calcsize(shape)] = struct.pack(shape, side, side)
+    if kind == "PNG":
+        data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
     return bytes(data)
 
 
@@ -85,10 +87,46 @@ def test_what_is_no_image_is_refused(data):
         decode_image(data)
 
 
-@pytest.mark.parametrize("forge", [_forged_png, _forged_jpeg])
-def test_an_absurd_size_is_refused_before_it_is_allocated(forge):
-    with pytest.raises(BadImage, match="65000 x 65000 pixels|decompression bomb"):
-        decode_image(forge())
+@pytest.mark.parametrize("side", [8000, 65000])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "BMP"])
+def test_an_absurd_size_is_refused_before_it_is_allocated(kind, side, monkeypatch):
+    data = _claiming(kind, side)
+    monkeypatch.setattr(simplejpeg, "decode_jpeg", lambda *args, **options: pytest.fail("decoded"))
+    monkeypatch.setattr(Image.Image, "convert", lambda *args: pytest.fail("decoded"))
+    with pytest.raises(BadImage, match=f"{side} x {side} pixels|decompression bomb"):
+        decode_image(data)
+
+
+def test_a_jpeg_without_its_end_is_refused_before_it_is_decoded(pixels, monkeypatch):
+    data = encoded(pixels, "JPEG")
+    monkeypatch.setattr(simplejpeg, "decode_jpeg_header", lambda data: pytest.fail("decoded"))
+    with pytest.raises(BadImage, match="Premature end of JPEG file"):
+        decode_image(data[:-1])
+
+
+@pytest.mark.parametrize("side", [84, 1000, 3000])
+@pytest.mark.parametrize(
+    ("kind", "mode", "options"),
+    [
+        ("JPEG", "RGB", {"optimize": True, "progressive": True}),
+        ("JPEG", "L", {"optimize": True}),
+        ("PNG", "RGB", {"optimize": True}),
+        ("BMP", "RGB", {}),
+    ],
+)
+def test_an_image_of_one_colour_is_read_however_small_it_becomes(kind, mode, options, side):
+    out = io.BytesIO()
+    Image.new(mode, (side, side), "white").save(out, kind, **options)
+    image = decode_image(out.getvalue())
+    assert image.shape == (side, side, 3)
+    assert image.min() == 255
+
+
+@pytest.mark.parametrize(("kind", "mode"), [("GIF", "P"), ("PNG", "1"), ("PNG", "L")])
+def test_drawings_of_one_colour_are_read_up_to_a_million_pixels(kind, mode):
+    out = io.BytesIO()
+    Image.new(mode, (1000, 1000)).save(out, kind, optimize=True)
+    assert decode_image(out.getvalue()).shape == (1000, 1000, 3)
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import os
 import signal
@@ -5,6 +6,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +18,8 @@ from tiny_images import png
 from episodes import dumped_records
 from episodes.dataset import MAX_OPEN_FILES, DatasetRecords, EncodedImage
 from episodes.dumped import DUMPED, DumpedRecords, dump_domain, dumped_domains, load_dump
-from episodes.errors import BadExample, BadPlan, BadProtocol, CorruptRecord
+from episodes.dumped_protocol import misfit
+from episodes.errors import BadExample, BadPlan, BadProtocol, BadSpec, CorruptRecord
 from episodes.plan import Plan, plan_domain
 from episodes.plan_file import load_plan, save_plan
 from episodes.sampling import EpisodeConfig, EpisodeSampler
@@ -242,7 +245,7 @@ def test_a_folder_that_appears_meanwhile_is_left_as_it_is(tmp_path):
 
     with pytest.raises(BadPlan, match="set: cannot be written"):
         dump_domain(sampled(), Numbered(), tmp_path / "set", other_process)
-    assert [path.name for path in tmp_path.rglob("*")] == ["set", "file"]
+    assert {path.name for path in tmp_path.rglob("*")} == {"set", "file", ".set.lock"}
 
 
 def test_a_dump_that_fails_leaves_nothing(tmp_path, monkeypatch):
@@ -252,7 +255,7 @@ def test_a_dump_that_fails_leaves_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr("episodes.dumped.write_records", full_disk)
     with pytest.raises(BadPlan, match=r"set: cannot be written \(No space left on device\)"):
         dump_domain(sampled(), Numbered(), tmp_path / "set")
-    assert list(tmp_path.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == [".set.lock"]
 
 
 def test_every_episode_is_announced(tmp_path):
@@ -273,15 +276,45 @@ def test_a_killed_dump_leaves_nothing_that_reads_as_complete(tmp_path):
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], env=environment)
     assert done.returncode == -signal.SIGKILL
-    (part,) = (tmp_path / "test").iterdir()
-    assert part.name.startswith(".set.")
+    (part,) = (tmp_path / "test").glob(".set-*.part")
     assert len(list(part.glob("episode-*"))) == 4  # two whole episodes
     with pytest.raises(BadPlan, match="no data set with dumped episodes"):
         dumped_domains(tmp_path, "test")
     with pytest.raises(BadPlan, match="lists it, but it is missing"):
         load(part)
     dump_domain(sampled(), Numbered(), tmp_path / "test/set")
+    assert [path.name for path in (tmp_path / "test").iterdir()] == ["set"], "what was left is gone"
     assert dumped_domains(tmp_path, "test") == ["set"]
+
+
+def test_two_that_dump_to_one_place_at_once_do_not_disturb_each_other(tmp_path, folder):
+    def job(_):
+        dump_domain(sampled(), Numbered(), tmp_path / "both/set")
+
+    with ThreadPoolExecutor(2) as pool:
+        outcomes = [work.exception() for work in [pool.submit(job, i) for i in range(2)]]
+    assert [str(error).partition("set: ")[2][:16] for error in outcomes if error] == ["is there already"]
+    assert {p.name: p.read_bytes() for p in (tmp_path / "both/set").iterdir()} == {
+        p.name: p.read_bytes() for p in folder.iterdir()
+    }
+
+
+def test_everything_is_on_the_disk_before_a_dump_has_its_name(tmp_path, monkeypatch):
+    synced, rename, fsync = set(), Path.rename, os.fsync
+
+    def flushed(descriptor):
+        synced.add(os.fstat(descriptor).st_ino)
+        fsync(descriptor)
+
+    def checked_rename(path, target):
+        assert {p.stat().st_ino for p in (path, *path.iterdir())} <= synced
+        rename(path, target)
+        synced.clear()
+
+    monkeypatch.setattr(os, "fsync", flushed)
+    monkeypatch.setattr(Path, "rename", checked_rename)
+    dump_domain(sampled(), Numbered(), tmp_path / "set")
+    assert synced == {tmp_path.stat().st_ino}, "and its name is there for good"
 
 
 # --- finding dumps
@@ -361,8 +394,96 @@ def test_the_plan_of_a_dump_can_be_saved(folder, tmp_path):
 def test_all_classes_lie_in_the_split_that_is_named(folder):
     for split in ("train", "valid", "test"):
         spec = DumpedRecords(folder, split).spec
-        assert {name: len(ids) for name, ids in spec.class_ids.items() if len(ids)} == {split: sampled().ways.sum()}
+        assert {name: len(ids) for name, ids in spec.class_ids.items() if len(ids)} == {split: 6}
         np.testing.assert_array_equal(spec.split(split).images_per_class, spec.images_per_class)
+
+
+# --- images that episodes share
+
+
+def dump_images(folder, *episodes):
+    """Write episodes, each ([(image, label), ...] of the support, the same of the query)."""
+    folder.mkdir(parents=True)
+    for task, parts in enumerate(episodes):
+        for part, images in zip(("train", "test"), parts, strict=True):
+            write_records(folder / f"episode-{task:04d}-{part}.tfrecords", [(image.encode(), n) for image, n in images])
+    return folder
+
+
+def test_an_image_that_many_episodes_draw_is_one_record(tmp_path):
+    plan = sampled(tasks=30)
+    dump_domain(plan, Numbered(), tmp_path / "set")
+    records, again = load(tmp_path / "set")
+    assert len(again.images.classes) == len(plan.images.classes) < len(plan.records)
+    assert records.spec.images_per_class.sum() == len(plan.images.classes)
+    for task in range(30):
+        assert images_of(records, again, task) == images_of(Numbered(), plan, task)
+
+
+def test_classes_that_share_images_are_the_data_sets_own(tmp_path):
+    plan = sampled(tasks=60)
+    dump_domain(plan, Numbered(), tmp_path / "set")
+    records, again = load(tmp_path / "set")
+    of_class = [
+        {records.encoded(c, r).data.split(b"/")[0] for r in range(n)}
+        for c, n in enumerate(records.spec.images_per_class.tolist())
+    ]
+    assert sorted(map(len, of_class)) == [1] * 6, "six classes, and each has images of one class alone"
+    np.testing.assert_array_equal(np.unique(again.class_ids), np.arange(6))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    episodes=st.lists(
+        st.lists(
+            st.tuples(st.lists(st.integers(0, 9), min_size=1, max_size=3), st.integers(0, 9)), min_size=2, max_size=4
+        ),
+        min_size=1,
+        max_size=4,
+    )
+)
+def test_whichever_images_are_shared_each_is_one_record_and_every_episode_has_its_own(episodes):
+    """Even an image that stands under two labels, or in support and query."""
+    parts = [
+        (
+            [(f"image {i}", label) for label, (support, _) in enumerate(classes) for i in support],
+            [(f"image {query}", label) for label, (_, query) in enumerate(classes)],
+        )
+        for classes in episodes
+    ]
+    with tempfile.TemporaryDirectory() as root:
+        records, plan = load(dump_images(Path(root) / "set", *parts))
+        distinct = {image for both in parts for part in both for image, _ in part}
+        assert len(plan.images.classes) == records.spec.images_per_class.sum() == len(distinct)
+        for task, both in enumerate(parts):
+            for part, (images, labels) in zip(both, images_of(records, plan, task), strict=True):
+                assert [(image.decode(), label) for image, label in zip(images, labels, strict=True)] == part
+
+
+def test_labels_that_share_an_image_by_way_of_others_are_one_class(tmp_path):
+    def episode(first, second):
+        return [(first, 0), (f"{first} {second}", 1)], [(second, 0), (f"{second} {first}", 1)]
+
+    chain = "cdbeafg"  # in no order, so that the ends learn of each other late
+    records, plan = load(dump_images(tmp_path / "set", *map(episode, chain, chain[1:])))
+    assert plan.class_ids[0::2].tolist() == [0] * 6
+    assert plan.class_ids[1::2].tolist() == [1, 2, 3, 4, 5, 6]
+    assert records.spec.images_per_class.tolist() == [7, *[2] * 6]
+    assert plan.records[:4].tolist() == [0, 1, 0, 1]
+
+
+def test_images_that_are_shared_make_other_records_than_images_that_are_not(tmp_path):
+    shared = ([("a", 0), ("b", 1)], [("c", 0), ("d", 1)])
+    other = ([("a", 0), ("b", 1)], [("C", 0), ("d", 1)])
+    (one, plan), (two, same_shape) = (
+        load(dump_images(tmp_path / name / "set", shared, second)) for name, second in (("one", shared), ("two", other))
+    )
+    assert (plan.ways.tolist(), plan.num_support.tolist()) == (
+        same_shape.ways.tolist(),
+        same_shape.num_support.tolist(),
+    )
+    assert one.split_fingerprint("test") != two.split_fingerprint("test")
+    assert plan.hashes[1] != same_shape.hashes[1]
 
 
 # --- reading
@@ -395,6 +516,25 @@ def test_a_damaged_cache_is_made_again(folder, tmp_path, spoil):
     (kept,) = (tmp_path / "cache/dumped").iterdir()
     kept.write_bytes(spoil(kept.read_bytes()))
     assert load(folder, cache=tmp_path / "cache")[0].spec.digest == first.spec.digest
+
+
+def test_a_file_replaced_by_one_of_the_same_size_and_time_is_read_again(tmp_path):
+    folder = dump_files(tmp_path / "set", ([0, 1], [0, 1]))
+    path = folder / "episode-0000-test.tfrecords"
+    os.utime(path, ns=(1, 1))
+    load(folder, cache=tmp_path / "cache")
+    write_records(tmp_path / "new", [(b"0/test/0", 0), (b"0/TEST/1", 1)])
+    (tmp_path / "new").replace(path)
+    os.utime(path, ns=(1, 1))
+    assert load(folder, cache=tmp_path / "cache")[0].encoded(1, 1).data == b"0/TEST/1"
+
+
+def test_of_a_dump_that_became_unreadable_nothing_stays_in_the_cache(folder, tmp_path):
+    load(folder, cache=tmp_path / "cache")
+    (folder / "episode-0001-train.tfrecords").write_bytes(b"x" * 50)
+    with pytest.raises(CorruptRecord):
+        load(folder, cache=tmp_path / "cache")
+    assert list((tmp_path / "cache/dumped").iterdir()) == []
 
 
 @pytest.mark.parametrize("image", [b"0/TEST/1", b"a longer image"])
@@ -529,3 +669,81 @@ def test_a_folder_without_episodes_is_named(tmp_path):
         load(tmp_path / "nothing")
     with pytest.raises(BadPlan, match="no dumped episodes; they are named episode-0000-train"):
         load(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["episode-0001-test.tfrecords", "images_per_class.json"])
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: path.symlink_to(path.with_name("nothing"))])
+def test_what_is_no_file_is_named_and_not_waited_for(folder, name, make):
+    (folder / name).unlink()
+    make(folder / name)
+    with pytest.raises(BadPlan, match=f"{name}: not a file"):
+        load(folder)
+
+
+@pytest.mark.parametrize("name", ["episode-0001-test.tfrecords", "images_per_class.json"])
+def test_a_link_out_of_the_folder_is_not_followed(folder, tmp_path, name):
+    (folder / name).rename(tmp_path / "outside")
+    (folder / name).symlink_to(tmp_path / "outside")
+    with pytest.raises(BadSpec, match=f"{name}: a link to .*outside, out of the data set's folder"):
+        load(folder)
+
+
+def test_a_table_of_counts_without_end_is_not_read(folder):
+    with (folder / "images_per_class.json").open("r+b") as file:
+        file.truncate(2**40)  # takes no room on the disk
+    with pytest.raises(BadPlan, match=r"images_per_class\.json: larger than 32 MiB"):
+        load(folder)
+
+
+# --- the protocol
+
+
+SMALL = EpisodeConfig(num_ways=5, num_support=2, num_query=3)
+
+
+def test_what_a_protocol_samples_fits_it():
+    for config in (
+        {},
+        {"num_ways": 5, "num_support": 2, "num_query": 3},
+        {"num_support": (1, 4)},
+        {"max_ways": 5, "max_support_per_class": 1},
+        {"min_ways": 2, "max_support_size": 20, "max_num_query": 3},
+        {"use_all_classes": True},
+    ):
+        assert misfit(sampled(tasks=40, **config), EpisodeConfig(**config)) is None
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"num_ways": 6}, "episode 0 has 5 classes, but num_ways = 6"),
+        ({"num_ways": None, "min_ways": 6}, "5 classes, but min_ways = 6"),
+        ({"num_ways": None, "min_ways": 2, "max_ways": 4}, "5 classes, but max_ways = 4"),
+        ({"num_support": 3}, "2 to 2 support images of a class, but num_support = 3"),
+        ({"num_support": (3, 5)}, "2 to 2 support images of a class, but num_support = (3, 5)"),
+        ({"num_support": (0, 1)}, "2 to 2 support images of a class, but num_support = (0, 1)"),
+        ({"num_support": None, "max_support_size": 9}, "10 support images, but max_support_size = 9"),
+        ({"num_support": None, "max_support_per_class": 1}, "10 support images of 5 classes, but max_support_per_"),
+        ({"num_query": 4}, "3 query images of every class, but num_query = 4"),
+        ({"num_query": None, "max_num_query": 2}, "3 query images of every class, but max_num_query = 2"),
+        ({"num_ways": None, "use_all_classes": True}, None),
+        ({"num_support": (1, 2)}, None),
+        ({"num_support": None, "num_query": None}, None),
+    ],
+)
+def test_what_a_protocol_never_samples_is_named(change, words):
+    plan = sampled(num_ways=5, num_support=2, num_query=3)
+    found = misfit(plan, dataclasses.replace(SMALL, **change))
+    assert (words is None and found is None) or words in found
+
+
+def test_classes_with_shots_of_their_own_are_no_episode_of_a_shared_number(tmp_path):
+    _, plan = load(dump_files(tmp_path / "set", ([0, 0, 1], [0, 1]), ([0, 1, 1], [0, 1])))
+    assert misfit(plan, EpisodeConfig(min_ways=2, num_support=(1, 5))) == (
+        "episode 0 has 1 to 2 support images of a class, but num_support = (1, 5)"
+    )
+
+
+def test_the_first_episode_that_does_not_fit_is_named(tmp_path):
+    _, plan = load(dump_files(tmp_path / "set", ([0, 1], [0, 1]), ([0, 1, 2], [0, 1, 2])))
+    assert misfit(plan, EpisodeConfig(num_ways=2)) == "episode 1 has 3 classes, but num_ways = 2"

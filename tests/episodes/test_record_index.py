@@ -1,5 +1,6 @@
 import hashlib
 import os
+import shutil
 import struct
 from concurrent.futures import ThreadPoolExecutor
 
@@ -165,6 +166,53 @@ def test_a_stale_index_is_not_believed(three, cached):
     assert known_identity(three, cached[1]) is None
     assert len(RecordFile(three, cached[1])) == 1
     assert known_identity(three, cached[1]).records == 1
+
+
+@pytest.mark.parametrize("replace", [os.replace, shutil.copyfile])
+def test_a_replacement_of_the_same_size_and_time_is_not_taken_for_the_file(three, cached, tmp_path, replace):
+    """As archives, image layers and `cp -p` leave behind."""
+    os.utime(three, ns=(1, 1))
+    assert len(RecordFile(three, cached[1])) == 3
+    write_records(tmp_path / "new", [(b"a" * n, n) for n in (1, 9, 5)])
+    assert (tmp_path / "new").stat().st_size == three.stat().st_size
+    before = three.stat()
+    replace(tmp_path / "new", three)
+    os.utime(three, ns=(1, 1))
+    while three.stat()[:2] == before[:2] and three.stat().st_ctime_ns == before.st_ctime_ns:
+        os.utime(three, ns=(1, 1))  # the kernel's clock ticks every few milliseconds
+    assert known_identity(three, cached[1]) is None
+    assert RecordFile(three, cached[1]).fingerprint == RecordFile(three).fingerprint
+
+
+def test_of_a_file_that_became_unreadable_no_index_stays(three, cached):
+    three.write_bytes(b"x" * 200)
+    with pytest.raises(CorruptRecord):
+        RecordFile(three, cached[1])
+    assert not cached[0].exists()
+
+
+def test_an_index_that_the_file_contradicts_when_it_is_read_is_dropped(three, cached):
+    file = RecordFile(three, cached[1])
+    with three.open("r+b") as other:  # in place, under the open file
+        other.write(framed([b"other", b"bytes"]))
+    with pytest.raises(CorruptRecord, match="byte 0: length CRC"):
+        file[0]
+    assert not cached[0].exists()
+
+
+def test_a_record_that_is_whole_but_not_the_one_that_was_indexed_is_refused(three, cached):
+    file = RecordFile(three, cached[1])
+    payload = file[0]
+    with three.open("r+b") as other:
+        other.write(framed([payload[::-1]]))
+    with pytest.raises(CorruptRecord, match="byte 0: the file was changed after it was indexed; start again"):
+        file[0]
+    assert not cached[0].exists()
+    with pytest.raises(CorruptRecord, match="the file was changed"):  # without a cache there is nothing to drop
+        without = RecordFile(three)
+        with three.open("r+b") as other:
+            other.write(framed([payload]))
+        without[0]
 
 
 def test_a_file_that_is_gone_is_not_known(three, cached):

@@ -118,7 +118,7 @@ def test_all_classes_come_in_order():
 @pytest.mark.parametrize(
     ("classes", "config", "words"),
     [
-        ([30] * 4, {}, "needs 5 classes; this split has 4"),
+        ([30] * 4, {}, "needs 5 classes; this split has 4: choose another --split, or build .* --all-in SPLIT"),
         ([30] * 6, {"num_ways": 7}, "needs 7 classes; this split has 6"),
         ([30] * 9, {"min_examples_in_class": 31}, "this split has 0 with at least 31"),
         ([5] * 5, {"num_support": 5}, "a sampled class has 5 images"),
@@ -153,14 +153,35 @@ def test_a_split_that_cannot_fill_the_protocol_says_why(classes, config, words):
         ("min_log_weight", 1.0),
         ("max_log_weight", float("inf")),
         ("max_log_weight", float("nan")),
+        ("min_log_weight", -100.5),
+        ("max_log_weight", 800.0),
+        ("num_ways", 2**31),
+        ("max_ways", 2**70),
+        ("num_support", 2**31),
+        ("num_support", (1, 2**64)),
+        ("num_query", 2**31),
+        ("max_num_query", 2**70),
+        ("max_support_size", 2**31),
+        ("max_support_per_class", 2**70),
+        ("min_examples_in_class", 2**64),
         ("min_examples_in_class", -1),
         ("ignore_hierarchy_probability", 7),
     ],
 )
-def test_a_configuration_that_contradicts_itself_is_refused_by_its_key(key, value):
+def test_a_configuration_that_no_episode_can_have_is_refused_by_its_key(key, value):
     config = EpisodeConfig(**{key: value})
     with pytest.raises(BadProtocol, match="_log_weight = " if "log_weight" in key else f"^{key} = "):
         EpisodeSampler(SplitClasses(np.full(20, 30)), config, np.random.RandomState(0))
+
+
+def test_the_largest_numbers_that_are_allowed_do_not_overflow():
+    large = 2**31 - 1
+    config = {"max_ways": large, "max_num_query": large, "max_support_size": large, "max_support_per_class": large}
+    for weights in ((-100.0, 100.0), (100.0, 100.0), (-100.0, -100.0)):
+        with np.errstate(all="raise"):
+            d = sampler([30] * 9, **config, min_log_weight=weights[0], max_log_weight=weights[1]).sample()
+        assert (d.num_support >= 1).all()
+        assert (d.num_support + d.num_query <= 30).all()
 
 
 @given(

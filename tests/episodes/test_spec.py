@@ -8,7 +8,7 @@ import pytest
 from episodes import class_graph
 from episodes import spec as spec_module
 from episodes.errors import BadSpec
-from episodes.spec import load_spec
+from episodes.spec import check_class_files, load_spec
 
 
 @pytest.fixture
@@ -82,8 +82,9 @@ def test_the_digest_ignores_the_stale_path(flat_spec, write):
         ({"images_per_class": {"0": 3, "1": 4, "3": 5}}, "none for id 2"),
         ({"images_per_class": {"0": 3, "1": -4, "2": 5}}, ">= 0"),
         ({"images_per_class": {"0": 3, "1": 1e99, "2": 5}}, "images_per_class"),
+        ({"images_per_class": {"0": 3, "1": 2**28 + 1, "2": 5}}, "<= 268435456"),
         ({"images_per_class": {"0": {"train": 1, "test": 2}, "1": 4, "2": 5}}, "images_per_class"),
-        ({"classes_per_split": {"TRAIN": 10**9, "VALID": 1, "TEST": 1}}, "1000000002 classes"),
+        ({"classes_per_split": {"TRAIN": 10**8, "VALID": 1, "TEST": 1}}, "100000002 classes"),
         ({"classes_per_split": {"TRAIN": 1, "VALID": 1, "TSET": 1}}, "unknown split 'TSET'"),
         ({"file_pattern": "{}_{}.tfrecords"}, "no pools"),
         ({"file_pattern": "../../{}.tfrecords"}, "only '{}.tfrecords'"),
@@ -230,15 +231,32 @@ def test_a_class_name_that_is_no_text_is_refused(flat_spec, refuse, name):
     refuse({**spec, "name": name})
 
 
-@pytest.mark.parametrize("huge", [10**9, 2**40])
+@pytest.mark.parametrize("huge", [10**8, 2**28])
 @pytest.mark.parametrize("split", ["TRAIN", "VALID", "TEST"])
-def test_a_thousand_million_classes_are_refused_without_making_room_for_them(
+def test_a_hundred_million_classes_are_refused_without_making_room_for_them(
     flat_spec, bilevel_spec, refuse, split, huge
 ):
     flat, bilevel = flat_spec("x", (1, 1, 1), (3, 4, 5)), bilevel_spec()
     refuse({**flat, "classes_per_split": {**flat["classes_per_split"], split: huge}}, "images_per_class has 3")
     refuse({**bilevel, "superclasses_per_split": {**bilevel["superclasses_per_split"], split: huge}}, "superclasses")
     refuse({**bilevel, "classes_per_superclass": {"0": 2, "1": huge}}, "images_per_class has 4")
+
+
+def test_a_class_file_that_cannot_hold_what_the_spec_says_is_named_before_anything_is_planned(
+    tmp_path, flat_spec, write
+):
+    spec = write(flat_spec("x", (1, 1, 1), (3, 2**28, 5)))
+    (tmp_path / "1.tfrecords").write_bytes(bytes(1000))
+    for split in ("train", "test"):  # whose files are not there: the one who opens them will say so
+        check_class_files(tmp_path, spec, split)
+    with pytest.raises(BadSpec, match=r"1\.tfrecords: too small for the 268435456 records that the spec says class 1"):
+        check_class_files(tmp_path, spec, "valid")
+
+
+def test_class_files_of_the_least_size_are_let_through(tmp_path, flat_spec, write):
+    spec = write(flat_spec("x", (1, 0, 0), (3,)))
+    (tmp_path / "0.tfrecords").write_bytes(bytes(3 * 16))
+    check_class_files(tmp_path, spec, "train")
 
 
 @pytest.mark.parametrize("key", ["classes_per_split", "images_per_class", "class_names", "name", "__class__"])

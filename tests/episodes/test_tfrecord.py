@@ -264,6 +264,14 @@ def test_an_example_of_anything_else_is_refused_in_one_line(features, words):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("saved", range(1, 40))
+def test_what_stands_twice_is_found_whatever_the_encoding_saves_elsewhere(saved):
+    """An integer that is not packed takes a byte or two less: the size as a whole may be the canonical one."""
+    others = [(b"%02d" % i, unpacked_ints(1)) for i in range(saved)]
+    with pytest.raises(BadExample, match="a feature stands twice"):
+        parse_example(example(IMAGE, (b"image", bytes_feature(b"other")), LABEL, *others))
+
+
 def test_a_feature_that_stands_twice_in_two_messages_is_refused():
     with pytest.raises(BadExample, match="a feature stands twice"):
         parse_example(example(IMAGE, LABEL) + example(LABEL))
