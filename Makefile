@@ -8,6 +8,7 @@ ADAPTERS ?=
 DATASETS ?=
 TASKS    ?=
 BACKBONE ?=
+HYPER    ?=
 SEED     ?= 0
 RECORDS  ?=
 ROWS     ?=
@@ -16,17 +17,18 @@ JOBS     ?= 2
 
 OPTIONS = --seed $(SEED) --out "$(OUT)" \
 	$(if $(ADAPTERS),--adapters "$(ADAPTERS)") $(if $(DATASETS),--datasets "$(DATASETS)") \
-	$(if $(TASKS),--tasks $(TASKS)) $(if $(BACKBONE),--backbone "$(BACKBONE)") $(if $(RECORDS),--records "$(RECORDS)")
+	$(if $(TASKS),--tasks $(TASKS)) $(if $(BACKBONE),--backbone "$(BACKBONE)") \
+	$(if $(HYPER),--hyper $(HYPER)) $(if $(RECORDS),--records "$(RECORDS)")
 
 # Idle threads sleep instead of spinning, so that processes do not steal each other's cores.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: help benchmark leaderboard ls test test-conformance bench lint pocket-records pretrain-pocket clean
+.PHONY: help benchmark leaderboard ls test test-conformance bench lint pocket-records pretrain-pocket pretrain-sur clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+[a-z%-]*:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 28
 
-benchmark: $(READY) ## run the pocket benchmark; ADAPTERS="ncc url" DATASETS="mnist icons" TASKS=50 BACKBONE=... SEED=...
+benchmark: $(READY) ## run the pocket benchmark; ADAPTERS="ncc url" DATASETS="mnist icons" TASKS=50 BACKBONE=... HYPER=fixed SEED=...
 	@$(BIN)/metabench run pocket $(OPTIONS)
 
 benchmark-%: $(READY) ## run another benchmark: make benchmark-meta-dataset-mdl RECORDS=/path BACKBONE=url.safetensors
@@ -56,6 +58,13 @@ pocket-records: $(READY) ## rebuild the shipped records of the pocket suite (nee
 
 pretrain-pocket: $(READY) ## train the shipped backbone again
 	@OMP_NUM_THREADS=1 $(BIN)/metabench pretrain --steps 4000 --precision bf16 --seed 0 --out build/resnet18-pocket.safetensors
+
+SUR_DOMAINS := icons emoji clipart glyphs
+pretrain-sur: $(READY) ## train a small backbone per seen pocket domain, for sur (about 8 minutes on one core)
+	@for domain in $(SUR_DOMAINS); do OMP_NUM_THREADS=1 $(BIN)/metabench pretrain --domains $$domain --widths 8,16,32,64 \
+		--steps 600 --batch-size 64 --precision bf16 --seed 0 --out build/sur/resnet18-$$domain.safetensors || exit 1; done
+	@echo "use them with: make benchmark ADAPTERS=sur BACKBONE=\
+	$$(echo $(SUR_DOMAINS:%=build/sur/resnet18-%.safetensors) | tr ' ' +)"
 
 clean: ## remove the environment (results in runs/ stay)
 	rm -rf $(VENV) build *.egg-info

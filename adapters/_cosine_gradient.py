@@ -20,29 +20,33 @@ _NORM_FLOOR = 1e-15  # 1/floor^2 is still finite in float32, so that a zero vect
 
 
 class CosineScores:
-    """The buffers of one descent: write `embedded`, call `forward`, then `backward`, then read `gradient`."""
+    """The buffers of one descent: write `embedded`, call `forward`, then `backward`, then read `gradient`.
 
-    def __init__(self, n: int, way: int, d: int, like: Tensor):
-        self.embedded = like.new_empty(n + way, d)
-        self.gradient = like.new_empty(n + way, d)  # dL/d(embedded)
-        self.samples, self.prototypes = self.embedded[:n], self.embedded[n:]
-        self.samples_gradient, self.prototypes_gradient = self.gradient[:n], self.gradient[n:]
-        self._inverse_norms = like.new_empty(n + way, 1)
-        self._by_sample, self._by_class = self._inverse_norms[:n].t(), self._inverse_norms[n:]  # (1, n), (way, 1)
-        self._samples_t = self.samples.t()
+    All tensors hold several tasks, along their first dimension.
+    """
+
+    def __init__(self, tasks: int, n: int, way: int, d: int, like: Tensor):
+        self.embedded = like.new_empty(tasks, n + way, d)
+        self.gradient = like.new_empty(tasks, n + way, d)  # dL/d(embedded)
+        self.samples, self.prototypes = self.embedded[:, :n], self.embedded[:, n:]
+        self.samples_gradient, self.prototypes_gradient = self.gradient[:, :n], self.gradient[:, n:]
+        self._inverse_norms = like.new_empty(tasks, n + way, 1)
+        self._by_sample, self._by_class = self._inverse_norms[:, :n].mT, self._inverse_norms[:, n:]  # as scores
+        self._samples_t = self.samples.mT
 
     def forward(self) -> Tensor:
-        """cos(p_c, z_i) of all pairs, (way, n)."""
-        torch.linalg.vector_norm(self.embedded, dim=1, keepdim=True, out=self._inverse_norms)
+        """cos(p_c, z_i) of all pairs, (tasks, way, n)."""
+        torch.linalg.vector_norm(self.embedded, dim=2, keepdim=True, out=self._inverse_norms)
         self._inverse_norms.clamp_min_(_NORM_FLOOR).reciprocal_()
-        self._scores = torch.mm(self.prototypes, self._samples_t).mul_(self._by_sample).mul_(self._by_class)
+        self._scores = torch.bmm(self.prototypes, self._samples_t).mul_(self._by_sample).mul_(self._by_class)
         return self._scores
 
     def backward(self, score_gradient: Tensor) -> None:
-        """dL/dscores (way, n) -> `gradient`. Uses up score_gradient."""
+        """dL/dscores (tasks, way, n) -> `gradient`. Uses up score_gradient."""
         along = score_gradient * self._scores
-        own = torch.cat([along.sum(0), along.sum(1)])[:, None].mul_(self._inverse_norms).mul_(self._inverse_norms)
+        own = torch.cat([along.sum(1), along.sum(2)], 1)[:, :, None]
+        own.mul_(self._inverse_norms).mul_(self._inverse_norms)
         weights = score_gradient.mul_(self._by_sample).mul_(self._by_class)
-        torch.mm(weights.t(), self.prototypes, out=self.samples_gradient)
-        torch.mm(weights, self.samples, out=self.prototypes_gradient)
+        torch.bmm(weights.mT, self.prototypes, out=self.samples_gradient)
+        torch.bmm(weights, self.samples, out=self.prototypes_gradient)
         self.gradient.addcmul_(self.embedded, own, value=-1)

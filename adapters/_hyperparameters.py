@@ -71,6 +71,11 @@ def converted(name: str, adapter_class: type, given: Mapping[str, Any]) -> dict[
         no_default = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
         if no_default and key not in given:
             raise BadHyperparameter(f"adapter '{name}' needs a value for '{key}': write {name}({key}=...)")
+    return typed(name, adapter_class, given)
+
+
+def typed(name: str, adapter_class: type, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Values of fields of the class, in the types that it declares."""
     try:
         types = get_type_hints(adapter_class, include_extras=True)
     except NameError as error:

@@ -30,7 +30,7 @@ class Plugin(NamedTuple):
     name: str
     adapter_class: type[Any]
     version: str
-    official: Callable[[str, bool, str], dict[str, Any]] | None
+    official: Callable[..., dict[str, Any]] | None
 
 
 _plugins: dict[type, Plugin] = {}  # every class found so far
@@ -65,6 +65,15 @@ def find(name: str) -> Plugin:
     if _command_name(path) in files.keys() | elsewhere.keys():
         raise BadAdapter(f"adapter file '{path}': there is already an adapter '{_command_name(path)}'; rename the file")
     return _offered(_command_name(path), _imported(lambda: _import_file(path), f"adapter file '{path}'"))
+
+
+def check_inputs(name: str, adapter: Any) -> None:
+    """Refuse `needs` and `takes` that mean nothing; those of a class that are properties are left to its instances."""
+    needs, takes = getattr(adapter, "needs", None), getattr(adapter, "takes", None)
+    if not isinstance(needs, property) and not (isinstance(needs, frozenset) and needs <= _READABLE):
+        raise BadAdapter(f"adapter '{name}': needs must be a frozenset of: {', '.join(sorted(_READABLE))}")
+    if not isinstance(takes, property) and takes not in _QUERY_FORMS:
+        raise BadAdapter(f"adapter '{name}': takes must be one of: {', '.join(sorted(_QUERY_FORMS))}")
 
 
 def plugin_of(adapter_class: type) -> Plugin:
@@ -113,11 +122,7 @@ def _offered(name: str, source: Any) -> Plugin:
     adapter_class = source if inspect.isclass(source) else _only_class(name, source)
     if not getattr(getattr(adapter_class, "__dataclass_params__", None), "frozen", False):
         raise BadAdapter(f"adapter '{name}': {adapter_class.__name__} must be a dataclass(frozen=True)")
-    needs = getattr(adapter_class, "needs", None)
-    if not isinstance(needs, frozenset) or not needs <= _READABLE:
-        raise BadAdapter(f"adapter '{name}': needs must be a frozenset of: {', '.join(sorted(_READABLE))}")
-    if getattr(adapter_class, "takes", None) not in _QUERY_FORMS:
-        raise BadAdapter(f"adapter '{name}': takes must be one of: {', '.join(sorted(_QUERY_FORMS))}")
+    check_inputs(name, adapter_class)
     for trait in _OPTIONAL_TRAITS:
         if not hasattr(adapter_class, trait):
             setattr(adapter_class, trait, getattr(Adapter, trait))

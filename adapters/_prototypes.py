@@ -17,6 +17,8 @@ def support_features(support: Support) -> Tensor:
     """The support features (n, d) in the precision to compute in: float64 stays, anything else becomes float32."""
     features = support.features
     assert features is not None, "the harness fills what the adapter names in `needs`"
+    if features.ndim != 2:
+        raise ValueError(f"features of one backbone are (n, d), not {tuple(features.shape)}; `sur` reads several")
     return features.to(torch.float64 if features.dtype == torch.float64 else torch.float32)
 
 

@@ -25,7 +25,7 @@ class Support(NamedTuple):
     labels: Tensor  # (n,) int64 in 0..way-1, each class at least once
     way: int
     features: Tensor | None = None  # (n, d); (n, K, d) for a method over K backbones of equal d
-    maps: Tensor | None = None  # (n, d, h, w)
+    maps: Tensor | None = None  # (n, d, h, w); (n, K, d, h, w)
     images: Tensor | None = None  # (n, 3, s, s) in [-1, 1]
     class_names: list[str] | None = None
     validation: Support | None = None  # only in protocols that have a validation part
@@ -40,7 +40,8 @@ class Views(NamedTuple):
 class Adapter(Protocol):
     """One way of adapting to a task: a frozen dataclass whose fields are its hyper-parameters.
 
-    `needs` and `takes` must be stated; what else a class leaves out, `adapters.load` fills in from here.
+    `needs` and `takes` must be stated; what else a class leaves out, `adapters.load` fills in from here. Where one of
+    these depends on a hyper-parameter, it is a property.
     All state of a task lives in the predictor, so one adapter serves any number of tasks in any order.
     A field named `backbone` is no hyper-parameter: `adapters.load(..., backbone=...)` fills it.
     """

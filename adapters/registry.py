@@ -4,7 +4,8 @@ A plug-in is one file that defines one public frozen dataclass with an `adapt` m
 file, with dashes: copa_tsa.py is copa-tsa. Files whose names start with `_` are helpers. The file may also have
 
     VERSION = "1"                              # same version, same answers; without it every edit is a new version
-    def official(domain, seen, setting): ...   # the published hyper-parameters for a test domain, as a dict
+    def official(domain, seen, setting): ...   # the published hyper-parameters for a test domain, as a dict; what
+                                               # they depend on besides, as keyword-only arguments with defaults
 
 Listing imports none of the files.
 """
@@ -12,11 +13,13 @@ Listing imports none of the files.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from adapters._hyperparameters import NOT_HYPERPARAMETERS, converted
-from adapters._plugins import find, installed, plugin_of, room_files
+from adapters._hyperparameters import NOT_HYPERPARAMETERS, converted, typed
+from adapters._plugins import check_inputs, find, installed, plugin_of, room_files
 from adapters.contract import Adapter
 from adapters.errors import BadHyperparameter
 
@@ -46,18 +49,36 @@ def load(name: str | Path, *, backbone: Backbone | nn.Module | None = None, **hy
             raise BadHyperparameter(f"adapter '{plugin.name}' works on the network itself: load it with backbone=...")
         arguments["backbone"] = backbone
     try:
-        return plugin.adapter_class(**arguments)
+        adapter = plugin.adapter_class(**arguments)
     except ValueError as error:  # a __post_init__ that refuses a combination
         raise BadHyperparameter(f"adapter '{plugin.name}': {error}") from error
+    check_inputs(plugin.name, adapter)
+    return adapter
 
 
-def official_hyperparameters(name: str | Path, domain: str, seen: bool, setting: str) -> dict[str, Any]:
+def official_hyperparameters(
+    name: str | Path, domain: str, seen: bool, setting: str, given: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """The published hyper-parameters for a test domain, {} where they are the same for all.
 
-    `seen`: the backbone was trained on the domain's train classes. `setting`: "standard", "5shot" or "1shot".
+    `seen`: the backbone was trained on the domain's train classes. `setting`: "standard", "5shot" or "1shot". `given`:
+    the user's own hyper-parameters; where published rates depend on some of them, `official` of the adapter's file
+    takes these as keyword-only arguments.
+
+    Raises UnknownAdapter, BadAdapter or BadHyperparameter, each with one line.
     """
-    official = find(str(name)).official
-    return official(domain, seen, setting) if official else {}
+    plugin = find(str(name))
+    if plugin.official is None:
+        return {}
+    wanted = {key for key, kind in signature(plugin.official).parameters.items() if kind.kind is kind.KEYWORD_ONLY}
+    wanted &= {field.name for field in dataclasses.fields(plugin.adapter_class)}
+    chosen = {key: value for key, value in (given or {}).items() if key in wanted}
+    return plugin.official(domain, seen, setting, **typed(plugin.name, plugin.adapter_class, chosen))
+
+
+def has_official(name: str | Path) -> bool:
+    """Whether the adapter comes with published hyper-parameters by test domain."""
+    return find(str(name)).official is not None
 
 
 def configuration(adapter: Adapter) -> dict[str, Any]:

@@ -17,10 +17,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from adapters._batches import Batch, adapt_in_batches, identities
 from adapters._cosine_gradient import CosineScores
 from adapters._hyperparameters import Count, Positive
 from adapters._optimizers import Adadelta
-from adapters._prototypes import CosinePredictor, class_means, one_hot, support_features
 from adapters.contract import Predictor, Support
 
 VERSION = "1"
@@ -38,38 +38,45 @@ class PreClassifierAlignment:
 
     needs: ClassVar = frozenset({"features"})
     takes: ClassVar = "features"
+    batched: ClassVar = True
     lr: Positive = 1.0
     steps: Count = 40
 
     def adapt(self, support: Support, *, rng: torch.Generator | None = None) -> Predictor:
-        features = support_features(support)
-        weight = align(features, support.labels, support.way, lr=self.lr, steps=self.steps)
-        return CosinePredictor(class_means(features, support.labels, support.way) @ weight.t(), SCALE, weight)
+        return self.adapt_many([support])[0]
+
+    def adapt_many(self, supports: list[Support]) -> list[Predictor]:
+        """The predictors of several tasks, one descent for each batch."""
+        return [*adapt_in_batches(supports, self._adapt_batch, SCALE)]
+
+    def _adapt_batch(self, tasks: Batch) -> list[tuple[Tensor, Tensor]]:
+        weights = align(tasks, lr=self.lr, steps=self.steps)
+        return [*zip(tasks.class_means() @ weights.mT, weights, strict=True)]
 
 
 @torch.no_grad()
-def align(
-    features: Tensor, labels: Tensor, way: int, *, lr: float, steps: int, losses: list[Tensor] | None = None
-) -> Tensor:
-    """Minimise the mean cross-entropy of 10 * cos(W x_i, W p_c) over W (d, d), from the identity; returns W.
+def align(tasks: Batch, *, lr: float, steps: int, losses: list[Tensor] | None = None) -> Tensor:
+    """Minimise the mean cross-entropy of 10 * cos(W x_i, W p_c) over W, from the identity, for each task.
 
-    p_c are the class means of the features (n, d): W is linear, so averaging before or after it is the same. With
-    X = [x; p] the rows, U = X W^T, the gradient is dL/dW = (dL/dU)^T X, and dL/dscores = 10/n (softmax - one-hot).
-    The loss before each step is appended to `losses` if a list is given.
+    p_c are the class means of the features x_i: W is linear, so averaging before or after it is the same. With
+    X = [x; p] the rows, U = X W^T, the gradient is dL/dW^T = X^T dL/dU, and dL/dscores = 10/n (softmax - one-hot).
+    Returns the W, (tasks, d, d). The tasks' summed loss before each step is appended to `losses` if a list is given.
     """
-    n, d = features.shape
-    members = one_hot(labels, way, features.dtype).t()  # (way, n)
-    rows = torch.cat([features, class_means(features, labels, way)])
-    weight = torch.eye(d, dtype=features.dtype, device=features.device)
-    gradient = torch.empty_like(weight)
-    cosines = CosineScores(n, way, d, like=features)
-    optimizer = Adadelta(weight, lr)
+    rows = torch.cat([tasks.features, tasks.class_means()], 1)
+    weights_t = identities(tasks)
+    gradient = torch.empty_like(weights_t)
+    cosines = CosineScores(*tasks.shape, like=rows)
+    optimizer = Adadelta(weights_t, lr)
+    absent = tasks.shots.clamp_max(1).log()  # 0 for classes, -inf for padding
+    share = SCALE * tasks.present / tasks.sizes
     for _ in range(steps):
-        torch.mm(rows, weight.t(), out=cosines.embedded)
-        logits = SCALE * cosines.forward()
+        torch.bmm(rows, weights_t, out=cosines.embedded)
+        scores = cosines.forward()
+        logits = torch.add(absent, scores, alpha=SCALE)
         if losses is not None:
-            losses.append((logits.logsumexp(0) - (logits * members).sum(0)).mean())
-        cosines.backward(logits.softmax(0).sub_(members).mul_(SCALE / n))
-        torch.mm(cosines.gradient.t(), rows, out=gradient)
+            per_sample = logits.logsumexp(1, keepdim=True) - SCALE * (scores * tasks.members).sum(1, keepdim=True)
+            losses.append((per_sample * tasks.present / tasks.sizes).sum())
+        cosines.backward(logits.softmax(1).sub_(tasks.members).mul_(share))
+        torch.bmm(rows.mT, cosines.gradient, out=gradient)
         optimizer.step(gradient)
-    return weight
+    return weights_t.mT

@@ -51,7 +51,8 @@ class BackboneCard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 class Backbone(Protocol):
     """A frozen network: eval mode, no gradients into its parameters, changed by nobody.
 
-    `module` is what image adapters work on, through copies or functional calls.
+    `module` is what image adapters work on, through copies or functional calls. K backbones side by side are one too
+    (`backbones.several`), with features (n, K, d) and maps (n, K, d, h, w).
     """
 
     name: str

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     import torch
 
     from backbones.architectures import Network
-    from backbones.frozen import FrozenBackbone
 
 SHIPPED = Path(__file__).parent / "shipped"
 RANDOM_SEED = 0
@@ -36,26 +35,42 @@ def known() -> list[str]:
     return sorted({"resnet18", *_BUILT_IN, *(card.stem for card in SHIPPED.glob("*.json"))})
 
 
-def load(
-    name: str, *, weights: Path | None = None, device: str = "cpu", dtype: torch.dtype | None = None
-) -> FrozenBackbone:
+def load(name: str, *, weights: Path | None = None, device: str = "cpu", dtype: torch.dtype | None = None) -> Backbone:
     """The backbone of that name, frozen, on `device` in `dtype` (None: float32).
 
     `name` is one of `known()` or the path of a .safetensors file; `weights` is that file for the name `resnet18`.
-    Raises UnknownBackbone, BadWeights, or BackboneError when `weights` is missing or not wanted.
+    `a+b+c` is three of them side by side, with features (n, 3, d).
+    Raises UnknownBackbone, BadWeights, or BackboneError when `weights` is missing or not wanted, or sizes differ.
     """
     import torch
 
     from backbones.frozen import FrozenBackbone
+    from backbones.several import SeveralBackbones
 
+    names = split_name(name)
+    if len(names) > 1:
+        return SeveralBackbones([load(each, weights=weights, device=device, dtype=dtype) for each in names])
     card, module = _make(name, Path(weights) if weights is not None else None)
     return FrozenBackbone(card, module, device=torch.device(device), dtype=dtype or torch.float32)
+
+
+def split_name(name: str) -> list[str]:
+    """The names in "a+b+c"; the path of a file is one name."""
+    return [name] if Path(name).is_file() else name.split("+")
+
+
+def members_of(backbone: Backbone) -> tuple[Backbone, ...]:
+    """The networks in it: itself, unless it is several side by side."""
+    return getattr(backbone, "members", (backbone,))
 
 
 def identity(backbone: Backbone) -> str:
     """Hex digest of all that decides an embedding: network, weights, preprocessing, dtype. Keys rows and caches."""
     import torch
 
+    members = members_of(backbone)
+    if len(members) > 1:
+        return hashlib.sha256("+".join(map(identity, members)).encode()).hexdigest()
     card = backbone.card
     blank = torch.zeros(1, 3, card.image_size, card.image_size)
     parts = {

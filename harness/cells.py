@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import backbones
 from backbones.contract import Backbone
@@ -15,6 +15,7 @@ from harness.methods import Configured, configure
 from harness.pixels import PixelChoice, Records
 from harness.planned import Planned, load_episodes, sample_episodes
 from harness.request import Request
+from harness.views import described
 from results.entries import Entry
 from results.identity import Row, canonical_hash, row_key
 from results.store import ResultStore
@@ -42,8 +43,8 @@ class Cell(NamedTuple):
 class Run:
     """Everything that is known before the first image is decoded. The cells of a domain stand together.
 
-    `left_out`: a line about domains of the request that the plan has not. `pixels`: how images are had; its flags,
-    which change embeddings, are part of each row's key.
+    `left_out`: a line about domains of the request that the plan has not. `pixels`: how images are had; its flags are
+    part of each row's key.
     """
 
     request: Request
@@ -63,7 +64,10 @@ def prepare(request: Request) -> Run:
     names = [domain.name for domain in request.domains]
     seen = {name: backbone.card.seen(name) for name in names}
     configured = {
-        name: [configure(method, name, state, request.benchmark.setting, backbone) for method in request.methods]
+        name: [
+            configure(method, name, state, request.benchmark.setting, backbone, request.hyper)
+            for method in request.methods
+        ]
         for name, state in seen.items()
     }
     planned = _planned(request)
@@ -111,12 +115,12 @@ def record(store: ResultStore, run: Run) -> None:
     )
     entries = [
         Entry(
-            method=cell.configured.method.label,
+            method=cell.configured.label,
             backbone=_label(run),
             domain=cell.domain.name,
             adapter_hash=cell.configured.adapter_hash,
             backbone_hash=run.backbone_hash,
-            flags=json.dumps(run.pixels.flags),
+            flags=json.dumps(_flags(cell.configured, run.pixels)),
             seen=cell.domain.seen,
         )
         for cell in run.cells
@@ -154,7 +158,7 @@ def row_of(run: Run, cell: Cell, result: EpisodeResult) -> Row:
         backbone_hash=run.backbone_hash,
         weights_sha256=run.backbone.card.weights_sha256,
         dtype=run.request.backbone.dtype,
-        flags=json.dumps(run.pixels.flags),
+        flags=json.dumps(_flags(configured, run.pixels)),
         seen=domain.seen,
         way=episode.way,
         n_support=len(episode.support_labels),
@@ -165,12 +169,18 @@ def row_of(run: Run, cell: Cell, result: EpisodeResult) -> Row:
     )
 
 
+def _flags(configured: Configured, pixels: PixelChoice) -> dict[str, Any]:
+    """What of the run's options belongs to a result: how pixels were had, where hyper-parameters come from, views."""
+    views = configured.adapter.views
+    return {**pixels.flags, "hyper": configured.hyper, **({"views": described(views)} if views else {})}
+
+
 def _keys(domain: DomainRun, configured: Configured, backbone_hash: str, pixels: PixelChoice) -> list[str]:
     return [
         row_key(
             adapter_hash=configured.adapter_hash,
             backbone_hash=backbone_hash,
-            flags=pixels.flags,
+            flags=_flags(configured, pixels),
             domain=domain.name,
             records_hash=domain.records_hash,
             episode_hash=episode_hash,

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from harness.cli_adapters import check_adapter, new_adapter
 from harness.cli_records import app as records_app
 from harness.console import console, fail, names
 
@@ -20,6 +21,8 @@ app = typer.Typer(
 weights_app = typer.Typer(help="Bring in weights of your own.", no_args_is_help=True)
 app.add_typer(weights_app, name="weights")
 app.add_typer(records_app, name="records")
+app.command("check-adapter")(check_adapter)
+app.command("new-adapter")(new_adapter)
 
 Out = Annotated[Path, typer.Option("--out", help="Folder for everything that a run makes.")]
 Records = Annotated[
@@ -37,9 +40,14 @@ def run(
     context: typer.Context,
     benchmark: BenchmarkName = "pocket",
     adapters: Annotated[str | None, typer.Option(help="As in ncc,url or 'url(lr=0.5),my_method.py'.")] = None,
+    hyper: Annotated[
+        str, typer.Option(help="official: published hyper-parameters by test domain; fixed: one setting for all.")
+    ] = "official",
     datasets: Datasets = None,
     tasks: Tasks = None,
-    backbone: Annotated[str | None, typer.Option(help="Name (see `metabench ls`) or .safetensors file.")] = None,
+    backbone: Annotated[
+        str | None, typer.Option(help="Name (see `metabench ls`) or .safetensors file; several of equal d: a+b+c.")
+    ] = None,
     weights: Annotated[Path | None, typer.Option(help="Weights for a backbone that has none of its own.")] = None,
     split: Split = None,
     seed: Seed = 0,
@@ -69,6 +77,7 @@ def run(
     request = build_request(
         benchmark,
         adapters=adapters,
+        hyper=hyper,
         datasets=names(datasets),
         tasks=tasks,
         backbone=backbone,

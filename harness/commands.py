@@ -17,7 +17,7 @@ from harness.engines.local import default_workers
 from harness.errors import HarnessError, unknown
 from harness.estimate import estimate
 from harness.evaluate import BackboneChoice, load_backbone
-from harness.methods import parse_methods
+from harness.methods import checked_hyper, parse_methods
 from harness.pixels import PIXELS, Pixels
 from harness.planned import check_dump, dump_episodes, resolve_dumped, sample_episodes
 from harness.report import report
@@ -31,6 +31,7 @@ def build_request(
     benchmark_name: str,
     *,
     adapters: str | None,
+    hyper: str,
     datasets: tuple[str, ...] | None,
     tasks: int | None,
     backbone: str | None,
@@ -65,6 +66,7 @@ def build_request(
         domains=domains,
         named=datasets is not None,
         methods=tuple(parse_methods([adapters] if adapters and adapters.strip() else benchmark.adapters)),
+        hyper=checked_hyper(hyper),
         backbone=backbone_choice(chosen, weights, dtype),
         split=split,
         tasks=tasks,
@@ -83,8 +85,8 @@ def backbone_choice(name: str, weights: Path | None, dtype: str) -> BackboneChoi
     """A backbone in words that mean the same in every process. Raises HarnessError for an unknown precision."""
     if dtype not in DTYPES:
         raise unknown("--dtype", dtype, DTYPES)
-    if name.endswith(".safetensors"):
-        name = str(Path(name).absolute())
+    names = backbones.split_name(name)
+    name = "+".join(str(Path(each).absolute()) if each.endswith(".safetensors") else each for each in names)
     return BackboneChoice(name, weights and weights.absolute(), dtype)
 
 

@@ -1,7 +1,7 @@
 """Every image that a plan touches is decoded and embedded once, whatever the number of episodes and adapters."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ MOST_DECODERS = 16
 
 
 def open_store(backbone: Backbone, flags: Mapping[str, Any], cache: Path) -> EmbeddingStore:
-    """The cache of this backbone's vectors; its key covers weights, preprocessing, dtype and what made the pixels."""
+    """The cache of one network's vectors; its key covers weights, preprocessing, dtype and what made the pixels."""
     return EmbeddingStore(cache / "embeddings", canonical_hash([backbones.identity(backbone), flags]))
 
 
@@ -52,9 +52,11 @@ def embed_images(
         store.save(data.fingerprint(class_id), records, np.stack(list(islice(vectors, len(records)))))
 
 
-def load_features(data: Records, plan: DomainPlan, store: EmbeddingStore) -> np.ndarray:
-    """(n, d) float32 vectors of the plan's distinct images, in their sorted order."""
-    return np.concatenate([store.load(data.fingerprint(c), records) for c, records in plan.images.by_class()])
+def load_features(data: Records, plan: DomainPlan, stores: Sequence[EmbeddingStore]) -> np.ndarray:
+    """(n, d) float32 vectors of the plan's distinct images, in their sorted order; (n, K, d) from K stores."""
+    images = [(data.fingerprint(c), records) for c, records in plan.images.by_class()]
+    features = [np.concatenate([store.load(*each) for each in images]) for store in stores]
+    return features[0] if len(features) == 1 else np.stack(features, axis=1)
 
 
 def _vectors(inputs: Iterator[torch.Tensor], backbone: Backbone, advance: Advance) -> Iterator[np.ndarray]:

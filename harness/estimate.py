@@ -17,6 +17,7 @@ from rich.filesize import decimal
 from rich.table import Table
 from rich.text import Text
 
+import backbones
 from episodes.errors import BadSpec, MissingSource
 from episodes.known_datasets import KNOWN, stand_in
 from episodes.plan import DomainPlan, Plan, plan_domain
@@ -87,9 +88,10 @@ def estimate(
     plan = _sample(console, benchmark, kept, split, tasks, seed)
     chosen = backbone or load_backbone(BackboneChoice(benchmark.backbone or FULL_WIDTH), "cpu")
     rate = images_per_second(chosen)
+    width = chosen.feature_dim * len(backbones.members_of(chosen))
     title = f"{benchmark.title}: {split} split, seed {seed}, {tasks:,} episodes of each data set"
     console.print(title, style="italic", highlight=False, markup=False, soft_wrap=True)
-    console.print(_table(kept, plan, chosen.feature_dim, rate))
+    console.print(_table(kept, plan, width, rate))
     what = chosen.name if backbone or benchmark.backbone else f"{chosen.name}, for want of a --backbone"
     lines = [left_out] if left_out else []
     lines.append(

@@ -15,6 +15,7 @@ from episodes.plan import DomainPlan, Episode, random_state
 from episodes.stream import load_images
 from harness.errors import HarnessError
 from harness.pixels import PixelChoice, Records, open_domain
+from harness.views import augmented
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -62,6 +63,12 @@ def make_task(data: DomainData, task: int, adapter: Adapter, backbone: Backbone 
     make = _InputMaker(data, backbone, device)
     kinds = sorted({"features", "maps", "images"} & adapter.needs)
     inputs: dict[str, Any] = {kind: make(kind, episode.support_images) for kind in kinds}
+    labels = torch.from_numpy(episode.support_labels)
+    if adapter.views:
+        pixels = make.pixels(episode.support_images)
+        copies = augmented(pixels, adapter.views, seed=data.plan.seed, episode_hash=data.plan.hashes[task])
+        inputs = {kind: torch.cat([own, make.of(kind, copies).to(own)]) for kind, own in inputs.items()}
+        labels = labels.repeat(1 + adapter.views.copies)
     order = _shuffled(data.plan.hashes[task], len(episode.query_labels))
     queries = make(adapter.takes, episode.query_images[order])
     for kind, tensor in (*inputs.items(), ("query", queries)):
@@ -69,7 +76,7 @@ def make_task(data: DomainData, task: int, adapter: Adapter, backbone: Backbone 
             raise HarnessError(f"{data.plan.domain}, episode {task}: the {kind} tensor holds NaN or infinity")
     if "class_names" in adapter.needs:
         inputs["class_names"] = _class_names(data, episode)
-    support = Support(labels=torch.from_numpy(episode.support_labels).to(device), way=episode.way, **inputs)
+    support = Support(labels=labels.to(device), way=episode.way, **inputs)
     return Task(support, queries, torch.from_numpy(episode.query_labels[order]))
 
 
@@ -91,13 +98,23 @@ class _InputMaker:
         if kind == "features":
             assert self.data.features is not None
             return torch.from_numpy(self.data.features[images]).to(self.device)
-        pixels = self._pixels(images)
+        return self.of(kind, self.pixels(images))
+
+    def of(self, kind: str, pixels: Tensor) -> Tensor:
+        """The same, computed of these images (n, 3, s, s)."""
+        import torch
+
+        from backbones.embeddings import embed_in_fixed_batches
+
         if kind == "images":
             return pixels.to(self.device)
         assert self.backbone is not None
+        if kind == "features":
+            return torch.cat([*embed_in_fixed_batches(self.backbone, [pixels], BATCH)])
         return torch.cat([self.backbone.maps(part) for part in pixels.split(BATCH)])
 
-    def _pixels(self, images: np.ndarray) -> Tensor:
+    def pixels(self, images: np.ndarray) -> Tensor:
+        """(n, 3, s, s) in [-1, 1]."""
         assert self.backbone is not None
         _, source = self.data.open()
         classes, records = self.data.plan.images

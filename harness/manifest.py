@@ -27,6 +27,7 @@ def write_manifest(run: "Run", *, embedded: int, computed: int) -> None:
         "seed": request.seed,
         "domains": [domain.domain for domain in run.plan.domains],
         "methods": [method.label for method in request.methods],
+        "hyper": request.hyper,
         "backbone": run.backbone.card,
         "backbone_hash": run.backbone_hash,
         "device": request.device,

@@ -5,15 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import adapters
+import backbones
 from adapters.contract import Adapter
 from backbones.contract import Backbone
 from harness.config import Setting
-from harness.errors import HarnessError
+from harness.errors import HarnessError, unknown
 from harness.inputs import check_needs
 from results.identity import canonical_hash
+
+Hyper = Literal["official", "fixed"]
+"""Where hyper-parameters that the user does not give come from: published tables by test domain, or the adapter's own
+defaults for all domains alike."""
+HYPERS: tuple[Hyper, ...] = get_args(Hyper)
 
 
 @dataclass(frozen=True)
@@ -33,7 +39,8 @@ class Method:
 
 @dataclass(frozen=True)
 class Configured:
-    """A method on one domain: its adapter, all of its hyper-parameters, and their hash."""
+    """A method on one domain: its adapter, all of its hyper-parameters, their hash, and where they come from ("fixed"
+    also where nothing is published by domain)."""
 
     method: Method
     adapter: Adapter
@@ -41,6 +48,13 @@ class Configured:
     version: str
     hyperparameters: Mapping[str, Any]
     adapter_hash: str
+    hyper: Hyper
+
+    @property
+    def label(self) -> str:
+        """Its name on the leaderboard, which says so if published rates were left aside."""
+        aside = self.hyper == "fixed" and adapters.has_official(self.method.name)
+        return f"{self.method.label} (fixed)" if aside else self.method.label
 
     @property
     def wants_features(self) -> bool:
@@ -49,8 +63,8 @@ class Configured:
 
     @property
     def wants_pixels(self) -> bool:
-        """Whether each of its episodes reads images, themselves or for maps."""
-        return bool({"images", "maps"} & {*self.adapter.needs, self.adapter.takes})
+        """Whether each of its episodes reads images: themselves, for maps, or to make views of them."""
+        return bool(self.adapter.views or {"images", "maps"} & {*self.adapter.needs, self.adapter.takes})
 
     @property
     def wants_backbone(self) -> bool:
@@ -75,10 +89,29 @@ def _absolute(name: str) -> str:
     return str(Path(name).absolute()) if name.endswith(".py") else name
 
 
-def configure(method: Method, domain: str, seen: str, setting: Setting, backbone: Backbone) -> Configured:
-    """Resolve the published rates for a domain; a domain of unknown state gets the rates of unseen ones."""
-    published = adapters.official_hyperparameters(method.name, domain, seen == "seen", setting)
+def checked_hyper(hyper: str) -> Hyper:
+    """Where hyper-parameters come from. Raises HarnessError for anything unknown."""
+    for known in HYPERS:
+        if hyper == known:
+            return known
+    raise unknown("--hyper", hyper, HYPERS)
+
+
+def configure(
+    method: Method, domain: str, seen: str, setting: Setting, backbone: Backbone, hyper: Hyper = "official"
+) -> Configured:
+    """Resolve the published rates for a domain, unless one setting shall serve all; a domain of unknown state gets the
+    rates of unseen ones."""
+    published = {}
+    if not adapters.has_official(method.name):
+        hyper = "fixed"
+    elif hyper == "official":
+        published = adapters.official_hyperparameters(method.name, domain, seen == "seen", setting, method.given)
     adapter = adapters.load(method.name, backbone=backbone, **{**published, **method.given})
     check_needs(method.name, adapter)
+    networks = len(backbones.members_of(backbone))
+    if networks > 1 and hasattr(adapter, "backbone"):
+        raise HarnessError(f"adapter {method.name!r} works inside one network, not {networks} ({backbone.name})")
     facts = adapters.configuration(adapter)
-    return Configured(method, adapter, facts["name"], facts["version"], facts["hyperparameters"], canonical_hash(facts))
+    adapter_hash = canonical_hash(facts)
+    return Configured(method, adapter, facts["name"], facts["version"], facts["hyperparameters"], adapter_hash, hyper)

@@ -8,10 +8,12 @@ from collections.abc import Iterator, Mapping
 from rich.console import Console
 from rich.filesize import decimal
 
+import backbones
+from backbones.contract import Backbone
 from episodes.plan import blocks
 from episodes.plan_file import save_plan
 from harness.cautions import cautions
-from harness.cells import Cell, Run, prepare, record, row_of
+from harness.cells import Cell, DomainRun, Run, prepare, record, row_of
 from harness.embed import embed_images, load_features, missing_images, open_store
 from harness.engines.local import run_blocks
 from harness.evaluate import BLOCK, Block
@@ -79,16 +81,23 @@ def _keep_pixels(current: Run, cells: list[Cell], console: Console) -> dict[str,
 
 
 def _embed(current: Run, cells: list[Cell], pixels: Mapping[str, PixelChoice], console: Console) -> int:
-    """Embed those images of the cells' domains that have no vector yet; returns how many that were."""
-    backbone, request = current.backbone, current.request
-    store = open_store(backbone, current.pixels.flags, request.cache)
-    pinned = request.device.startswith("cuda")
-    domains = {cell.domain.name: cell.domain for cell in cells if cell.configured.wants_features}.values()
+    """Embed those images of the cells' domains that have no vector yet, by each network; returns how many that were."""
+    domains = {cell.domain.name: cell.domain for cell in cells if cell.configured.wants_features}
+    if not domains:
+        return 0
+    networks = backbones.members_of(current.backbone)
+    return sum(_embed_with(network, current, list(domains.values()), pixels, console) for network in networks)
+
+
+def _embed_with(
+    backbone: Backbone, current: Run, domains: list[DomainRun], pixels: Mapping[str, PixelChoice], console: Console
+) -> int:
+    store = open_store(backbone, current.pixels.flags, current.request.cache)
+    pinned = current.request.device.startswith("cuda")
     missing = [missing_images(domain.records, domain.plan, store) for domain in domains]
     total = sum(len(images.classes) for images in missing)
     touched = sum(len(domain.plan.images.classes) for domain in domains)
-    if domains:
-        _say(console, f"images    {touched:,} distinct, {total:,} of them to embed with {backbone.name}")
+    _say(console, f"images    {touched:,} distinct, {total:,} of them to embed with {backbone.name}")
     with bar(console, "embed", total) as advance:
         for domain, images in zip(domains, missing, strict=True):
             source = pixels[domain.name].source(domain.records)
@@ -121,13 +130,13 @@ def _adapt(
 def _jobs(current: Run, todo: list[tuple[Cell, range]], pixels: Mapping[str, PixelChoice]) -> Iterator[Block]:
     """The blocks as work for the engine; a domain's features are loaded when its turn comes."""
     request, features = current.request, None
-    store = open_store(current.backbone, current.pixels.flags, request.cache)
+    stores = [open_store(each, current.pixels.flags, request.cache) for each in backbones.members_of(current.backbone)]
     data: DomainData | None = None
     for cell, tasks in todo:
         domain, configured = cell.domain, cell.configured
         if data is None or data.plan is not domain.plan:
             wanted = any(other.configured.wants_features for other, _ in todo if other.domain is domain)
-            features = load_features(domain.records, domain.plan, store) if wanted else None
+            features = load_features(domain.records, domain.plan, stores) if wanted else None
             data = DomainData(domain.plan, domain.records.folder, pixels[domain.name], features)
         yield Block(
             data=data,

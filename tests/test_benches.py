@@ -8,12 +8,17 @@ from itertools import islice
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from benches import plain
+import adapters
+from adapters import Support
+from backbones.resnet18 import ResNet18
+from benches import plain, textbook
 from benches.__main__ import main
+from benches.adaptation import COPA_RATES, TSA_RATES, URL_RATES
 from benches.inputs import graph_spec, published_specs, record_file
 from benches.rows import Measurement, Setting, all_rows, median_seconds
 from episodes.known_datasets import KNOWN
@@ -125,6 +130,34 @@ def test_the_plain_plan_draws_no_image_twice_in_an_epoch():
     (episodes,) = plain.plan({"x": SplitClasses(np.full(6, 30))}, 3, 0).values()
     assert all(len(set(episode)) == len(episode) > 0 for episode in episodes)
     assert all(0 <= class_id < 6 and 0 <= record < 30 for episode in episodes for class_id, record in episode)
+
+
+def clouds(*shape):
+    """Five classes: support, labels and queries in double precision."""
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.tensor([0, 1, 2, 3, 4, 1, 4, 4, 2])
+    support, queries = torch.rand(2, len(labels), *shape, generator=generator, dtype=torch.float64)
+    return Support(labels, 5), support + labels.view(-1, *[1] * len(shape)) / 9, queries
+
+
+@pytest.mark.parametrize(
+    ("name", "form", "rates"), [("url", textbook.url, URL_RATES), ("copa", textbook.copa, COPA_RATES)]
+)
+def test_the_textbook_descends_on_features_to_the_same_answers(name, form, rates):
+    task, features, queries = clouds(12)
+    ours = adapters.load(name, **rates).adapt(task._replace(features=features))(queries)
+    theirs = form(features, task.labels, task.way, queries, **rates)
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-10)
+
+
+def test_the_textbook_descends_on_images_to_the_same_answers():
+    task, images, queries = clouds(3, 21, 21)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = ResNet18((4, 5, 6, 8)).double().eval()
+    ours = adapters.load("tsa", backbone=network, **TSA_RATES, steps=4).adapt(task._replace(images=images))(queries)
+    theirs = textbook.tsa(network, images, task.labels, task.way, queries, **TSA_RATES, steps=4)
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-9)
 
 
 # --- class sizes and the command --------------------------------------------------------------------------------------

@@ -115,8 +115,8 @@ def test_a_bad_hyperparameter_is_named_in_one_line(settings, says):
 
 def test_copa_refuses_heads_that_it_does_not_have():
     with pytest.raises(BadHyperparameter) as caught:
-        load("copa", heads="transformer")
-    assert one_line(caught) == "adapter 'copa': no heads 'transformer'. Known: linear"
+        load("copa", heads="cnn")
+    assert one_line(caught) == "adapter 'copa': no heads 'cnn'. Known: linear, transformer"
 
 
 def test_official_rates_of_url_depend_on_what_the_backbone_has_seen():
@@ -130,6 +130,12 @@ def test_official_rates_of_copa_depend_on_the_name_of_the_domain(seen):
         rates = adapters.official_hyperparameters("copa", domain, seen, "5shot")
         assert rates == {"lr": 5e-3, "weight_decay": 0.0}
     assert adapters.official_hyperparameters("copa", "fungi", seen, "5shot") == {"lr": 1e-3, "weight_decay": 0.1}
+
+
+def test_official_rates_of_copas_attention_heads_are_lower():
+    for domain, lr, weight_decay in (("mnist", 1e-3, 0.0), ("fungi", 1e-4, 0.1)):
+        rates = adapters.official_hyperparameters("copa", domain, True, "standard", {"heads": "transformer"})
+        assert rates == {"lr": lr, "weight_decay": weight_decay}
 
 
 def test_methods_without_published_rates_have_no_official_ones():
@@ -179,6 +185,20 @@ def test_a_plug_in_may_have_official_rates(plugin):
     assert adapters.official_hyperparameters(path, "dtd", False, "standard") == {"bias": 3.0}
 
 
+def test_official_rates_may_depend_on_hyperparameters_of_the_users(plugin):
+    official = "\ndef official(domain, seen, setting, *, steps=40):\n    return {'bias': steps / 10}\n"
+    path = plugin(MINIMAL.replace("    bias", "    steps: int = 40\n    bias") + official)
+    assert adapters.official_hyperparameters(path, "dtd", False, "standard") == {"bias": 4.0}
+    given = {"steps": "20", "bias": "1"}
+    assert adapters.official_hyperparameters(path, "dtd", False, "standard", given) == {"bias": 2.0}
+    with pytest.raises(BadHyperparameter, match="steps must be int, not 'many'"):
+        adapters.official_hyperparameters(path, "dtd", False, "standard", {"steps": "many"})
+
+
+def test_whether_an_adapter_has_official_rates_is_known():
+    assert [adapters.has_official(name) for name in ("ncc", "url", "tsa")] == [False, True, True]
+
+
 def test_a_backbone_reaches_the_adapters_that_have_a_field_for_it(plugin):
     path = plugin(MINIMAL.replace("    bias", "    backbone: object\n    bias"))
     network = torch.nn.Identity()
@@ -201,6 +221,19 @@ def test_a_combination_that_the_class_refuses_is_a_bad_hyperparameter(plugin):
     check = "    def __post_init__(self):\n        if self.bias == 13: raise ValueError('bias 13 is unlucky')\n"
     with pytest.raises(BadHyperparameter, match="adapter 'zeros': bias 13 is unlucky"):
         load(plugin(MINIMAL + check), bias=13)
+
+
+BY_FIELD = MINIMAL.replace(
+    '    needs: ClassVar = frozenset({"features"})\n',
+    '    @property\n    def needs(self):\n        return frozenset({"maps"} if self.bias else {"features"})\n',
+)
+
+
+def test_needs_may_depend_on_a_hyperparameter(plugin):
+    path = plugin(BY_FIELD)
+    assert [load(path, bias=bias).needs for bias in (0, 1)] == [{"features"}, {"maps"}]
+    with pytest.raises(BadAdapter, match="needs must be a frozenset of: class_names, features"):
+        load(plugin(BY_FIELD.replace('"maps"', '"pixels"')), bias=1)
 
 
 @pytest.mark.parametrize(

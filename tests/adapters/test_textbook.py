@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import cosine_similarity, cross_entropy, normalize
 
-from adapters import copa, url
+from adapters import Support, copa, url
+from adapters._batches import Batch, batch
 
 AGREEMENT = 1e-10
 
@@ -59,6 +60,10 @@ def supports(draw):
     return features, labels, len(shots)
 
 
+def one_task(features, labels, way) -> Batch:
+    return batch([Support(labels, way, features)])
+
+
 def agree(ours, textbook):
     weights, losses = ours
     textbook_weights, textbook_losses = textbook
@@ -68,13 +73,13 @@ def agree(ours, textbook):
 
 def check_url(support, **rates):
     losses: list[torch.Tensor] = []
-    weight = url.align(*support, **rates, losses=losses)
+    weight = url.align(one_task(*support), **rates, losses=losses)[0]
     agree((weight, losses), textbook_url(*support, **rates))
 
 
 def check_copa(support, **rates):
     losses: list[torch.Tensor] = []
-    heads = copa.align(*support, **rates, losses=losses)
+    heads = copa.align(one_task(*support), **rates, losses=losses)[:, 0]
     agree((heads, losses), textbook_copa(*support, **rates))
 
 

@@ -22,7 +22,14 @@ def test_help_names_every_command_and_imports_nothing_heavy():
 
 def test_ls_lists_benchmarks_adapters_and_backbones(metabench):
     out = metabench("ls").out
-    for name in ("pocket", "meta-dataset-mdl", "meta-dataset-sdl", "copa, ncc, url", "raw-pixels", "resnet18-pocket"):
+    for name in (
+        "pocket",
+        "meta-dataset-mdl",
+        "meta-dataset-sdl",
+        "adapters  copa, copa-tsa, finetune",
+        "raw-pixels",
+        "resnet18-pocket",
+    ):
         assert name in out
 
 
@@ -59,7 +66,7 @@ def test_every_plan_keeps_a_leaderboard_of_its_own(run_tiny, metabench):
         (["run", "pokcet"], "no benchmark 'pokcet'. Did you mean 'pocket'? Known: fixed-5w1s"),
         (["run", "nothing.toml"], "nothing.toml: no such benchmark file"),
         (["run", "pocket", "--datasets", "mnits"], "'mnits'. Did you mean 'mnist'?"),
-        (["run", "pocket", "--adapters", "ulr"], "no adapter 'ulr'. Did you mean 'url'? Known: copa, ncc, url"),
+        (["run", "pocket", "--adapters", "ulr"], "no adapter 'ulr'. Did you mean 'url'? Known: copa, copa-tsa, "),
         (["run", "pocket", "--adapters", "url(rate=1)"], "no hyper-parameter 'rate'"),
         (["run", "pocket", "--adapters", "url(lr=fast)"], "lr must be"),
         (["run", "pocket", "--backbone", "resnet"], "no backbone 'resnet'. Did you mean 'resnet18"),

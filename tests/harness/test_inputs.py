@@ -1,3 +1,4 @@
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -5,12 +6,13 @@ import pytest
 import torch
 
 import adapters
+from backbones.resnet18 import ResNet18
 from episodes.plan import plan_domain
 from episodes.sampling import EpisodeConfig
 from episodes.spec import DatasetSpec
 from harness.errors import HarnessError
 from harness.inputs import DomainData, check_needs, make_task
-from harness.methods import Method, configure
+from harness.methods import HYPERS, Method, configure
 from harness.pixels import PixelChoice
 
 
@@ -90,6 +92,38 @@ def test_a_wish_that_no_episode_can_grant_is_named():
 def test_published_rates_are_resolved_by_the_harness(method, domain, seen, expected):
     configured = configure(Method(method, {}), domain, seen, "standard", torch.nn.Identity())
     assert expected.items() <= dict(configured.hyperparameters).items()
+
+
+def test_published_rates_follow_the_form_that_the_user_chose():
+    network = ResNet18((4, 4, 4, 4))
+    chosen = {"residual": {}, "serial": {"kind": "serial"}, "vector": {"form": "vector"}}
+    configured = [configure(Method("tsa", given), "icons", "seen", "standard", network) for given in chosen.values()]
+    assert [each.hyperparameters["lr"] for each in configured] == [0.05, 0.001, 0.05]
+    assert [each.hyperparameters["kind"] for each in configured] == ["residual", "serial", "residual"]
+
+
+def test_fixed_hyperparameters_are_the_same_for_every_domain():
+    network = torch.nn.Identity()
+    domains = [("mnist", "unseen"), ("icons", "seen"), ("glyphs", "unknown")]
+    for name in ("url", "copa"):
+        configured = [configure(Method(name, {}), *each, "standard", network, "fixed") for each in domains]
+        assert [dict(each.hyperparameters) for each in configured] == 3 * [asdict(adapters.load(name))]
+    given = configure(Method("url", {"lr": "0.25"}), "icons", "seen", "standard", network, "fixed")
+    assert given.hyperparameters["lr"] == 0.25
+
+
+def test_the_name_on_the_leaderboard_says_when_published_rates_were_left_aside():
+    labels = {}
+    for name in ("url", "ncc"):
+        for hyper in HYPERS:
+            configured = configure(Method(name, {}), "icons", "seen", "standard", torch.nn.Identity(), hyper)
+            labels[name, hyper] = configured.label, configured.hyper
+    assert labels == {
+        ("url", "official"): ("url", "official"),
+        ("url", "fixed"): ("url (fixed)", "fixed"),
+        ("ncc", "official"): ("ncc", "fixed"),  # nothing is published by domain
+        ("ncc", "fixed"): ("ncc", "fixed"),
+    }
 
 
 def test_a_users_hyperparameter_wins_over_the_published_one():

@@ -123,8 +123,19 @@ def test_other_images_of_the_same_counts_are_other_results(run_ok, metabench, wo
 def _start(workspace, environment, *arguments):
     command = [sys.executable, "-m", "metabench", "run", "tiny.toml", "--records", "records", *arguments]
     return subprocess.Popen(
-        command, cwd=workspace, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command,
+        cwd=workspace,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=_listen_to_ctrl_c,
     )
+
+
+def _listen_to_ctrl_c():
+    """In the new process: tests that run in the background inherit that Ctrl-C is ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _wait_for_rows(workspace):
@@ -236,10 +247,47 @@ def test_other_weights_under_the_same_name_never_share_a_table_with_the_old_ones
     assert len(rows(workspace)) == 36  # nothing is lost, it is only not shown
 
 
+def test_official_and_fixed_hyperparameters_are_two_lines_and_every_row_says_which(run_ok, workspace):
+    run_ok("--adapters", "ncc,copa")
+    run_ok("--adapters", "ncc,copa", "--hyper", "fixed")
+    assert set(board(workspace)) == {"ncc", "copa", "copa (fixed)"}
+    assert last_manifest(workspace)["episodes_computed"] == 12  # of copa; there is nothing published for ncc
+    assert last_manifest(workspace)["hyper"] == "fixed"
+    said = [(adapter, json.loads(flags)["hyper"]) for adapter, flags in rows(workspace, "adapter, flags")]
+    assert sorted(set(said)) == [("copa", "fixed"), ("copa", "official"), ("ncc", "fixed")]
+
+
+def test_an_unknown_source_of_hyperparameters_is_named(run_tiny):
+    done = run_tiny("--hyper", "oficial")
+    assert done.error == "error: no --hyper 'oficial'. Did you mean 'official'? Known: fixed, official"
+
+
 def test_another_precision_is_another_line(run_ok, workspace):
     run_ok("--backbone", "resnet18-pocket-random")
     run_ok("--backbone", "resnet18-pocket-random", "--dtype", "float64")
     assert set(board(workspace)) == {"ncc @ resnet18-pocket-random", "ncc @ resnet18-pocket-random float64"}
+
+
+def test_several_backbones_are_embedded_each_once_and_stacked_for_the_adapter(run_ok, workspace):
+    save_as(workspace / "mine.safetensors", trained_on={"reds": ("train",)}, training_data_known=True)
+    run_ok("--backbone", "mine.safetensors")
+    embedded = last_manifest(workspace)["images_embedded"]
+    (workspace / "spy.py").write_text(SPY)
+    run_ok("--backbone", "raw-pixels+raw-pixels+raw-pixels", "--adapters", "spy.py", "--workers", 2)
+    run_ok("--backbone", "mine.safetensors+resnet18-pocket", "--adapters", "sur")
+    assert last_manifest(workspace)["images_embedded"] == embedded  # by the second; the first one's are there
+    found = rows(workspace, "adapter, backbone, seen")
+    assert ("sur", "mine+resnet18-pocket", "seen") in found
+    assert ("sur", "mine+resnet18-pocket", "unseen") in found
+    assert ("spy", "raw-pixels+raw-pixels+raw-pixels", "unseen") in found
+
+
+def test_methods_of_one_backbone_refuse_several_in_one_line(run_tiny):
+    done = run_tiny("--backbone", "raw-pixels+raw-pixels", "--adapters", "url")
+    assert "features of one backbone are (n, d), not (" in done.error
+    pair = "resnet18-pocket-random+resnet18-pocket-random"
+    done = run_tiny("--backbone", pair, "--adapters", "tsa")
+    assert done.error == f"error: adapter 'tsa' works inside one network, not 2 ({pair})"
 
 
 def test_an_adapter_that_changes_during_the_run_is_stopped(workspace, tiny_records):
@@ -261,6 +309,24 @@ def test_adapters_may_ask_for_images_maps_and_class_names(run_ok, workspace):
     assert len(rows(workspace)) == 4
     assert min(row[3] for row in rows(workspace)) > 0.5  # the tiny classes differ by their colour
 
+
+SPY = '''
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spy:
+    """Checks that three equal backbones give three equal vectors."""
+
+    needs: ClassVar = frozenset({"features"})
+    takes: ClassVar = "features"
+
+    def adapt(self, support, *, rng=None):
+        assert support.features.shape == (len(support.labels), 3, 768)
+        assert (support.features[:, :1] == support.features).all()
+        return lambda queries: queries.new_zeros(len(queries), support.way) + queries[:, 2, :1]
+'''
 
 PLUG_IN = '''
 from dataclasses import dataclass

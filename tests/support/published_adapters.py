@@ -12,6 +12,7 @@ import torch
 
 import adapters
 from adapters import copa, url
+from adapters._batches import batch
 
 
 def episode_of(path, dtype):
@@ -34,7 +35,7 @@ def url_differences(path, dtype=torch.float64):
     losses: list[torch.Tensor] = []
     with np.load(path) as published:
         lr, steps = float(published["lr"]), int(published["iters"])
-        weight = url.align(support.features, support.labels, support.way, lr=lr, steps=steps, losses=losses)
+        weight = url.align(batch([support]), lr=lr, steps=steps, losses=losses)[0]
         logits = adapters.load("url", lr=lr, steps=steps).adapt(support)(queries)
         assert torch.equal(logits.argmax(1), torch.from_numpy(published["query_logits"]).argmax(1))
         return {
@@ -51,7 +52,7 @@ def copa_differences(path, dtype=torch.float64):
     with np.load(path) as published:
         settings: dict[str, Any] = {"lr": float(lr), "weight_decay": float(weight_decay)}
         settings |= {"tau": float(published["tau"]), "steps": int(published["iters"])}
-        heads = copa.align(support.features, support.labels, support.way, **settings, losses=losses)
+        heads = copa.align(batch([support]), **settings, losses=losses)[:, 0]
         logits = adapters.load("copa", **settings).adapt(support)(queries)
         assert torch.equal(logits.argmax(1), torch.from_numpy(published["query_logits"]).argmax(1))
         heads_published = np.stack([published["weight_feature"], published["weight_prototype"]])
