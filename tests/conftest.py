@@ -1,5 +1,6 @@
 """Small data sets for all rooms' tests, and where the vectors lie."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from tiny_images import images_of
 from episodes.writing import write_images
 
 GOLDEN = Path(__file__).parent / "golden"
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # read by torch at its import; as many processes as cores run the tests
 
 
 @pytest.fixture(scope="session")
