@@ -23,13 +23,18 @@ OPTIONS = --seed $(SEED) --out "$(OUT)" \
 # Idle threads sleep instead of spinning, so that processes do not steal each other's cores.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: help benchmark leaderboard ls test test-conformance bench lint pocket-records pretrain-pocket pretrain-sur clean
+.PHONY: help benchmark benchmark-images leaderboard ls test test-conformance bench lint pocket-records pretrain-pocket pretrain-sur clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+[a-z%-]*:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 28
 
 benchmark: $(READY) ## run the pocket benchmark; ADAPTERS="ncc url" DATASETS="mnist icons" TASKS=50 BACKBONE=... HYPER=fixed SEED=...
 	@$(BIN)/metabench run pocket $(OPTIONS)
+
+benchmark-images: ADAPTERS := ncc url copa tsa copa-tsa
+benchmark-images: TASKS := 40
+benchmark-images: $(READY) ## five way, five shot, with the methods that work inside the network: seconds an episode
+	@$(BIN)/metabench run pocket-5w5s $(OPTIONS)
 
 benchmark-%: $(READY) ## run another benchmark: make benchmark-meta-dataset-mdl RECORDS=/path BACKBONE=url.safetensors
 	@$(BIN)/metabench run $* $(OPTIONS)

@@ -15,6 +15,7 @@ from adapters.errors import BadAdapter, BadHyperparameter
 
 Positive = Annotated[float, msgspec.Meta(gt=0, le=sys.float_info.max)]
 NonNegative = Annotated[float, msgspec.Meta(ge=0, le=sys.float_info.max)]
+LogScale = Annotated[float, msgspec.Meta(ge=-20, le=20)]
 Count = Annotated[int, msgspec.Meta(ge=0)]
 
 NOT_HYPERPARAMETERS = frozenset({"backbone"})

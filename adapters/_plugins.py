@@ -21,7 +21,7 @@ _ROOM = Path(__file__).resolve().parent
 _NOT_METHODS = frozenset({"contract", "registry", "errors", "checks"})
 _READABLE = frozenset(Support._fields) - {"labels", "way"}
 _QUERY_FORMS = frozenset({"features", "maps", "images"})
-_OPTIONAL_TRAITS = ("transductive", "stochastic", "batched", "views")
+_OPTIONAL_TRAITS = ("transductive", "stochastic", "batched", "over_backbones", "views")
 
 
 class Plugin(NamedTuple):

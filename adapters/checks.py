@@ -47,15 +47,19 @@ class CheckResult(NamedTuple):
     reason: str
 
 
-def check_adapter(adapter: Adapter, *, feature_shape: tuple[int, ...] = (16,)) -> list[CheckResult]:
+def check_adapter(
+    adapter: Adapter, *, feature_shape: tuple[int, ...] = (16,), before: Mapping[str, Any] | None = None
+) -> list[CheckResult]:
     """Try the adapter on made-up tasks, every check of CHECKS in turn.
 
     An adapter with a `backbone` gets images of its card's size (and features and maps that it makes of them), so load
     it with a narrow one. `feature_shape`: of one image's features for the others; (K, d) for a method over K backbones.
-    Exceptions of the adapter are failures, not errors.
+    `before`: `module_state` of the backbone before the adapter was loaded with it; else it is taken now. Exceptions of
+    the adapter are failures, not errors.
     """
     trial = Trial(adapter, feature_shape)
-    before = module_state(trial.module) if trial.module is not None else {}
+    if before is None:
+        before = module_state(trial.module) if trial.module is not None else {}
     results = [run_check(check, trial) for check in CHECKS]
     return [*results, run_check(backbone_is_untouched, trial, before)]  # last, so that it sees what all others left
 
@@ -230,14 +234,14 @@ def adapt_many_equals_adapt(trial: Trial) -> None:
         together, alone = asked(predictor, task.queries), trial.answer(task)
         check_shape(together, task)
         allowed = (1e-10 if alone.dtype == torch.float64 else 1e-4) * max(1.0, float(alone.abs().max()))
-        if (worst := float((together - alone).abs().max())) > allowed:
+        if not (worst := float((together - alone).abs().max())) <= allowed:  # NaN too
             raise Failed(f"adapt_many differs from adapt by {worst:.1g}; {allowed:.1g} are allowed")
         if not torch.equal(together.argmax(1), alone.argmax(1)):
             raise Failed("adapt_many decides for other classes than adapt")
 
 
 def adapts_without_host_sync(trial: Trial) -> None:
-    """`adapt` of a batched adapter never waits for a value: it completes on the meta device, which has none."""
+    """`adapt` and `adapt_many` never wait for a value: they complete on the meta device, which has none."""
     _refuse_unless_batched(trial)
     if trial.module is not None:
         raise NotApplicable("its backbone lies on a real device")
@@ -245,9 +249,12 @@ def adapts_without_host_sync(trial: Trial) -> None:
     support = support._replace(labels=support.labels.to("meta"))
     try:
         trial.adapt(support)
+        many = getattr(trial.adapter, "adapt_many", None)
+        if callable(many):  # else another check says so
+            many([support, support])
     except Exception as error:  # torch has a type of its own for each way to ask
         reason = " ".join(str(error).split())
-        raise Failed(f"`adapt` needs a tensor's values on the host (.item(), bool(), .cpu() ...): {reason}") from error
+        raise Failed(f"adapting needs a tensor's values on the host (.item(), bool(), .cpu() ...): {reason}") from error
 
 
 def backbone_is_untouched(trial: Trial, before: Mapping[str, Any]) -> None:

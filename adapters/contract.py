@@ -51,6 +51,7 @@ class Adapter(Protocol):
     transductive: ClassVar[bool] = False  # a query's answer may depend on the other queries
     stochastic: ClassVar[bool] = False  # adapt draws from rng
     batched: ClassVar[bool] = False  # also offers adapt_many(list[Support]) -> list[Predictor]
+    over_backbones: ClassVar[bool] = False  # works on the features of several backbones, (n, K, d)
     views: ClassVar[Views | None] = None
 
     def adapt(self, support: Support, *, rng: Generator | None = None) -> Predictor:

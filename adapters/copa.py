@@ -23,7 +23,7 @@ from torch import Tensor
 from adapters import _copa_transformer
 from adapters._batches import Batch, adapt_in_batches, identities
 from adapters._cosine_gradient import CosineScores
-from adapters._hyperparameters import Count, NonNegative, Positive
+from adapters._hyperparameters import Count, LogScale, NonNegative, Positive
 from adapters._optimizers import Adam
 from adapters.contract import Predictor, Support
 
@@ -50,7 +50,7 @@ class CoPA:
 
     lr: Positive = 1e-3
     weight_decay: NonNegative = 0.1
-    tau: float = 2.0
+    tau: LogScale = 2.0
     steps: Count = 50
     heads: Heads = "linear"
 

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from adapters._hyperparameters import Count, NonNegative, Positive
+from adapters._hyperparameters import Count, LogScale, NonNegative, Positive
 from adapters._prototypes import CosinePredictor, class_means, cosine, one_hot
 from adapters._residual_adapters import AdaptedNetwork, convolutions
 from adapters._split_network import AdaptedPredictor, Begun
@@ -54,7 +54,7 @@ class CoPATSA:
     lr: Positive = 1e-3
     scale: Positive = 0.1
     weight_decay: NonNegative = 0.1
-    tau: float = 2.0
+    tau: LogScale = 2.0
     steps: Count = 40
 
     def __post_init__(self) -> None:

@@ -38,6 +38,7 @@ class SelectingRelevantFeatures:
 
     needs: ClassVar = frozenset({"features"})
     takes: ClassVar = "features"
+    over_backbones: ClassVar = True
     lr: Positive = 3000.0
     steps: Count = 40
 

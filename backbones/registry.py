@@ -49,6 +49,8 @@ def load(name: str, *, weights: Path | None = None, device: str = "cpu", dtype: 
 
     names = split_name(name)
     if len(names) > 1:
+        if not all(names):
+            raise BackboneError(f"backbone {name!r}: there is a + too many; several are written as a+b+c")
         return SeveralBackbones([load(each, weights=weights, device=device, dtype=dtype) for each in names])
     card, module = _make(name, Path(weights) if weights is not None else None)
     return FrozenBackbone(card, module, device=torch.device(device), dtype=dtype or torch.float32)

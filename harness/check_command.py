@@ -46,13 +46,14 @@ def check_adapter(console: Console, text: str) -> bool:
 def check(text: str) -> list[CheckResult]:
     """The results of the contract's checks and of the harness's own, on a narrow network of small images."""
     from adapters.checks import check_adapter as check_contract
-    from adapters.checks import run_check
+    from adapters.checks import module_state, run_check
 
     name, hyperparameters = adapters.parse(text)
     backbone = narrow_backbone()
+    before = module_state(backbone.module)
     adapter = adapters.load(name, backbone=backbone, **hyperparameters)
     own: tuple[Callable[..., None], ...] = (episodes_offer_what_it_needs, nan_is_refused_before_adapt)
-    return check_contract(adapter) + [run_check(each, adapter, backbone) for each in own]
+    return check_contract(adapter, before=before) + [run_check(each, adapter, backbone) for each in own]
 
 
 def narrow_backbone() -> Backbone:

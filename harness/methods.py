@@ -110,8 +110,8 @@ def configure(
     adapter = adapters.load(method.name, backbone=backbone, **{**published, **method.given})
     check_needs(method.name, adapter)
     networks = len(backbones.members_of(backbone))
-    if networks > 1 and hasattr(adapter, "backbone"):
-        raise HarnessError(f"adapter {method.name!r} works inside one network, not {networks} ({backbone.name})")
+    if networks > 1 and not adapter.over_backbones:
+        raise HarnessError(f"adapter {method.name!r} works on one network, not {networks} ({backbone.name})")
     facts = adapters.configuration(adapter)
     adapter_hash = canonical_hash(facts)
     return Configured(method, adapter, facts["name"], facts["version"], facts["hyperparameters"], adapter_hash, hyper)

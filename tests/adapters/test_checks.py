@@ -294,6 +294,25 @@ class LosesATask(HonestInBatches):
         return super().adapt_many(supports[1:])
 
 
+@cheats("adapt_many_equals_adapt")
+class GivesNaNWhereItWouldDecide(HonestInBatches):
+    def adapt_many(self, supports):
+        def spoilt(predictor):
+            def answer(queries):
+                logits = predictor(queries)
+                return logits.scatter(1, logits.argmax(1, keepdim=True), torch.nan)
+
+            return answer
+
+        return [spoilt(predictor) for predictor in super().adapt_many(supports)]
+
+
+@cheats("adapts_without_host_sync")
+class StopsEarlyInBatches(HonestInBatches):
+    def adapt_many(self, supports):
+        return [self.adapt(support) for support in supports if support.features.sum() > -1e9]
+
+
 @cheats("adapts_without_host_sync")
 class StopsEarly(HonestInBatches):
     def prototypes(self, support, rng):

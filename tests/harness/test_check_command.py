@@ -83,6 +83,32 @@ def test_a_harness_that_refuses_no_nan_fails(map_means, monkeypatch, kinds):
     assert outcome(check(map_means(kinds)), "nan_is_refused_before_adapt") == "failed"
 
 
+RUINS = """
+from dataclasses import dataclass
+from typing import Any, ClassVar
+import torch
+
+
+@dataclass(frozen=True)
+class Ruins:
+    needs: ClassVar = frozenset({"images"})
+    takes: ClassVar = "images"
+    backbone: Any
+
+    def __post_init__(self):
+        with torch.no_grad():
+            self.backbone.module.conv1.weight.zero_()
+
+    def adapt(self, support, *, rng=None):
+        return lambda queries: queries.new_zeros(len(queries), support.way)
+"""
+
+
+def test_a_backbone_that_is_ruined_while_the_adapter_is_loaded_is_noticed(tmp_path):
+    (tmp_path / "ruins.py").write_text(RUINS)
+    assert outcome(check(str(tmp_path / "ruins.py")), "backbone_is_untouched") == "failed"
+
+
 def test_a_wish_that_no_episode_grants_fails(map_means):
     results = check(map_means('"maps", "validation"'))
     assert outcome(results, "episodes_offer_what_it_needs") == "failed"

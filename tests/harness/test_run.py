@@ -283,11 +283,11 @@ def test_several_backbones_are_embedded_each_once_and_stacked_for_the_adapter(ru
 
 
 def test_methods_of_one_backbone_refuse_several_in_one_line(run_tiny):
-    done = run_tiny("--backbone", "raw-pixels+raw-pixels", "--adapters", "url")
-    assert "features of one backbone are (n, d), not (" in done.error
     pair = "resnet18-pocket-random+resnet18-pocket-random"
-    done = run_tiny("--backbone", pair, "--adapters", "tsa")
-    assert done.error == f"error: adapter 'tsa' works inside one network, not 2 ({pair})"
+    for name in ("url", "tsa", "copa(heads=transformer)"):
+        done = run_tiny("--backbone", pair, "--adapters", name)
+        assert done.error == f"error: adapter '{name.partition('(')[0]}' works on one network, not 2 ({pair})"
+    assert "there is a + too many" in run_tiny("--backbone", "raw-pixels+").error
 
 
 def test_an_adapter_that_changes_during_the_run_is_stopped(workspace, tiny_records):
@@ -321,6 +321,7 @@ class Spy:
 
     needs: ClassVar = frozenset({"features"})
     takes: ClassVar = "features"
+    over_backbones: ClassVar = True
 
     def adapt(self, support, *, rng=None):
         assert support.features.shape == (len(support.labels), 3, 768)
