@@ -10,10 +10,13 @@ from backbones.resnet18 import ResNet18
 from episodes.plan import plan_domain
 from episodes.sampling import EpisodeConfig
 from episodes.spec import DatasetSpec
+from harness import evaluate
 from harness.errors import HarnessError
+from harness.evaluate import Block, evaluate_block
 from harness.inputs import DomainData, check_needs, make_task
 from harness.methods import HYPERS, Method, configure
 from harness.pixels import PixelChoice
+from results.identity import canonical_hash
 
 
 @pytest.fixture
@@ -129,3 +132,32 @@ def test_the_name_on_the_leaderboard_says_when_published_rates_were_left_aside()
 def test_a_users_hyperparameter_wins_over_the_published_one():
     configured = configure(Method("url", {"lr": "0.25"}), "icons", "seen", "standard", torch.nn.Identity())
     assert configured.hyperparameters == {"lr": 0.25, "steps": 40}
+
+
+def test_a_block_that_is_adapted_to_at_once_gives_what_its_episodes_give_alone(data, monkeypatch):
+    adapter = adapters.load("url", lr=0.5)
+    block = Block(data, "url", {"lr": 0.5}, canonical_hash(adapters.configuration(adapter)), None, "cpu", 1, 3)
+    alone, asked = evaluate_block(block), []
+    monkeypatch.setattr(evaluate, "_together", lambda adapter, device: asked.append(device) or True)
+    together = evaluate_block(block)
+    assert asked == ["cpu"]
+    assert [result[:2] for result in together] == [result[:2] for result in alone]
+    assert [result.task for result in together] == [1, 2, 3]
+    assert len({result.wall_s for result in together}) == 1  # an equal share each
+
+
+def test_episodes_are_adapted_to_at_once_on_a_gpu_only_by_those_that_can():
+    url, ncc = adapters.load("url"), adapters.load("ncc")
+    assert evaluate._together(url, "cuda")
+    assert not evaluate._together(url, "cpu")
+    assert not evaluate._together(ncc, "cuda")
+    assert not evaluate._together(adapters.load("copa", heads="transformer"), "cuda")
+
+
+def test_an_error_in_a_block_adapted_to_at_once_names_the_episodes(data, monkeypatch):
+    adapter = adapters.load("url")
+    block = Block(data, "url", {}, canonical_hash(adapters.configuration(adapter)), None, "cpu", 1, 3)
+    monkeypatch.setattr(evaluate, "_together", lambda adapter, device: True)
+    monkeypatch.setattr(type(adapter), "adapt_many", lambda self, supports: 1 / 0)
+    with pytest.raises(HarnessError, match="adapter 'url', set, episode 1 to 3: ZeroDivisionError"):
+        evaluate_block(block)
