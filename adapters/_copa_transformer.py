@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import layer_norm, linear, pad
 
+from adapters._optimizers import descend
 from adapters._prototypes import class_means, cosine
 from adapters.contract import Predictor, Support
 from adapters.copa_tsa import contrast
@@ -129,12 +130,10 @@ def align(
     """
     parameters = [*of_images.parameters(), *of_prototypes.parameters()]
     optimizer = torch.optim.Adam(parameters, lr=lr, weight_decay=weight_decay)
-    for _ in range(steps):
-        loss = contrast(math.exp(tau) * cosine(of_images(places), of_prototypes(prototypes)), labels)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        if losses is not None:
-            losses.append(loss.detach())
+
+    def loss() -> Tensor:
+        return contrast(math.exp(tau) * cosine(of_images(places), of_prototypes(prototypes)), labels)
+
+    descend(optimizer, loss, steps, losses)
     for parameter in parameters:
         parameter.grad = None

@@ -1,6 +1,9 @@
-"""torch.optim's Adadelta and Adam for one tensor whose gradient is computed by hand: same numbers, fewer passes."""
+"""Descents: torch.optim's Adadelta and Adam for one tensor whose gradient is computed by hand (same numbers, fewer
+passes), and the plain loop for losses that autograd differentiates."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -56,3 +59,16 @@ class Adam:
             lr=self.lr,
             weight_decay=self.weight_decay,
         )
+
+
+def descend(
+    optimizer: torch.optim.Optimizer, loss_now: Callable[[], Tensor], steps: int, losses: list[Tensor] | None = None
+) -> None:
+    """Take `steps` full-batch steps. The loss before each is appended to `losses` if a list is given."""
+    for _ in range(steps):
+        loss = loss_now()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        if losses is not None:
+            losses.append(loss.detach())

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from adapters._hyperparameters import Count, LogScale, NonNegative, Positive
+from adapters._optimizers import descend
 from adapters._prototypes import CosinePredictor, class_means, cosine, one_hot
 from adapters._residual_adapters import AdaptedNetwork, convolutions
 from adapters._split_network import AdaptedPredictor, Begun
@@ -98,16 +99,14 @@ def align(
     alpha = list(network.parameters.values())
     groups: list[dict[str, Any]] = [{"params": [heads], "lr": lr}, {"params": alpha, "lr": lr * scale}]
     optimizer = torch.optim.Adam(groups, weight_decay=weight_decay)
-    for _ in range(steps):
+
+    def loss() -> Tensor:
         features = network.finish(begun)
         prototypes = class_means(features, labels, way)
         scores = cosine(features @ heads[0].t(), prototypes @ heads[1].t())
-        loss = contrast(math.exp(tau) * scores, labels)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        if losses is not None:
-            losses.append(loss.detach())
+        return contrast(math.exp(tau) * scores, labels)
+
+    descend(optimizer, loss, steps, losses)
     return heads.detach()
 
 

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, linear
 
 from adapters._hyperparameters import Count, Positive
+from adapters._optimizers import descend
 from adapters._prototypes import CosinePredictor, class_means, cosine
 from adapters._split_network import AdaptedPredictor, Begun, SplitNetwork, network_of, working_copy
 from adapters.contract import Predictor, Support
@@ -129,15 +130,13 @@ def tune(
     start = [means] if head == "cosine" else [2 * means, -means.square().sum(1)]
     own = [nn.Parameter(value) for value in start]
     optimizer = torch.optim.Adam([{"params": parameters, "lr": lr}, {"params": own, "lr": lr_head}])
-    for _ in range(steps):
+
+    def loss() -> Tensor:
         features = network.finish(begun)
         scores = SCALE * cosine(features, own[0]) if head == "cosine" else linear(features, *own)
-        loss = cross_entropy(scores, labels)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        if losses is not None:
-            losses.append(loss.detach())
+        return cross_entropy(scores, labels)
+
+    descend(optimizer, loss, steps, losses)
     for parameter in parameters:
         parameter.requires_grad_(False).grad = None
     return [value.detach() for value in own]

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
 from adapters._hyperparameters import Count, Positive
+from adapters._optimizers import descend
 from adapters._prototypes import NORM_FLOOR, class_means, cosine
 from adapters.contract import Predictor, Support
 
@@ -90,15 +91,13 @@ def select(
     squares, mean_squares = features.square().sum(2), means.square().sum(2)  # (n, K), (way, K)
     selection = nn.Parameter(features.new_zeros(features.shape[1]))
     optimizer = torch.optim.Adadelta([selection], lr=lr)
-    for _ in range(steps):
+
+    def loss() -> Tensor:
         weights = selection.sigmoid().square()
         norms = _root(squares @ weights)[:, None] * _root(mean_squares @ weights)
-        loss = cross_entropy(SCALE * (products @ weights) / norms, labels)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        if losses is not None:
-            losses.append(loss.detach())
+        return cross_entropy(SCALE * (products @ weights) / norms, labels)
+
+    descend(optimizer, loss, steps, losses)
     return selection.detach()
 
 

@@ -23,6 +23,7 @@ from torch.nn.functional import cross_entropy
 from adapters import url
 from adapters._batches import batch
 from adapters._hyperparameters import Count, Positive
+from adapters._optimizers import descend
 from adapters._prototypes import CosinePredictor, class_means, cosine
 from adapters._residual_adapters import AdaptedNetwork, Form, Init, Kind, Precision, convolutions
 from adapters._split_network import AdaptedPredictor, Begun
@@ -119,13 +120,11 @@ def tune(
         beta = nn.Parameter(torch.eye(begun.feature_dim, dtype=network.dtype, device=network.device))
         groups.append({"params": [beta], "lr": lr_beta})
     optimizer = torch.optim.Adadelta(groups)
-    for _ in range(steps):
+
+    def loss() -> Tensor:
         features = network.finish(begun)
         features = features if beta is None else features @ beta.t()
-        loss = cross_entropy(SCALE * cosine(features, class_means(features, labels, way)), labels)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        if losses is not None:
-            losses.append(loss.detach())
+        return cross_entropy(SCALE * cosine(features, class_means(features, labels, way)), labels)
+
+    descend(optimizer, loss, steps, losses)
     return None if beta is None else beta.detach()

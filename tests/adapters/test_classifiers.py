@@ -103,7 +103,7 @@ def mokd_files(golden):
     return files
 
 
-def test_mokd_has_the_weights_and_logits_of_an_independent_loop_with_autograd(golden):
+def test_mokd_has_the_weights_and_logits_of_the_released_arithmetic_under_autograd(golden):
     differences = np.array([mokd_differences(path) for path in mokd_files(golden)])
     assert (differences <= (1e-12, 1e-13)).all(), differences
 
