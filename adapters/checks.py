@@ -48,16 +48,17 @@ class CheckResult(NamedTuple):
 
 
 def check_adapter(
-    adapter: Adapter, *, feature_shape: tuple[int, ...] = (16,), before: Mapping[str, Any] | None = None
+    adapter: Adapter, *, feature_shape: tuple[int, ...] | None = None, before: Mapping[str, Any] | None = None
 ) -> list[CheckResult]:
     """Try the adapter on made-up tasks, every check of CHECKS in turn.
 
     An adapter with a `backbone` gets images of its card's size (and features and maps that it makes of them), so load
-    it with a narrow one. `feature_shape`: of one image's features for the others; (K, d) for a method over K backbones.
+    it with a narrow one. `feature_shape`: of one image's features for the others; None is (16,), and (3, 16) for a
+    method over several backbones.
     `before`: `module_state` of the backbone before the adapter was loaded with it; else it is taken now. Exceptions of
     the adapter are failures, not errors.
     """
-    trial = Trial(adapter, feature_shape)
+    trial = Trial(adapter, feature_shape or ((3, 16) if getattr(adapter, "over_backbones", False) else (16,)))
     if before is None:
         before = module_state(trial.module) if trial.module is not None else {}
     results = [run_check(check, trial) for check in CHECKS]

@@ -23,7 +23,7 @@ from torch.nn.functional import cross_entropy
 from adapters._hyperparameters import Count, LogScale, NonNegative, Positive
 from adapters._optimizers import descend
 from adapters._prototypes import CosinePredictor, class_means, cosine, one_hot
-from adapters._residual_adapters import AdaptedNetwork, convolutions
+from adapters._residual_adapters import AdaptedNetwork, Precision, convolutions
 from adapters._split_network import AdaptedPredictor, Begun
 from adapters.contract import Predictor, Support
 from backbones.contract import Backbone
@@ -45,8 +45,9 @@ def official(domain: str, seen: bool, setting: str) -> dict[str, Any]:
 class CoPATSA:
     """10 * cos(F f(q), G p_c), where the adapters in f and the heads F and G are fitted to the support set by `align`.
 
-    Defaults suit most domains. `lr` is the heads' rate, `scale` * `lr` the adapters'. Raises ValueError for a backbone
-    without 3x3 convolutions in stages called layer2 or layer3.
+    Defaults suit most domains. `lr` is the heads' rate, `scale` * `lr` the adapters'. With dtype="bf16" the network
+    computes in bfloat16; what is trained stays in float32. Raises ValueError for a backbone without 3x3 convolutions
+    in stages called layer2 or layer3.
     """
 
     needs: ClassVar = frozenset({"images"})
@@ -57,6 +58,7 @@ class CoPATSA:
     weight_decay: NonNegative = 0.1
     tau: LogScale = 2.0
     steps: Count = 40
+    dtype: Precision = "auto"
 
     def __post_init__(self) -> None:
         convolutions(self.backbone, STAGES)
@@ -64,7 +66,7 @@ class CoPATSA:
     @torch.inference_mode(False)
     def adapt(self, support: Support, *, rng: torch.Generator | None = None) -> Predictor:
         assert support.images is not None, "the harness fills what the adapter names in `needs`"
-        network = AdaptedNetwork(self.backbone, convolutions(self.backbone, STAGES))
+        network = AdaptedNetwork(self.backbone, convolutions(self.backbone, STAGES), precision=self.dtype)
         begun = network.begin(support.images)
         labels, way = support.labels.to(network.device), support.way
         rates: dict[str, Any] = {"lr": self.lr, "scale": self.scale, "weight_decay": self.weight_decay}

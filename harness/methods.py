@@ -17,9 +17,10 @@ from harness.inputs import check_needs
 from results.identity import canonical_hash
 
 Hyper = Literal["official", "fixed"]
-"""Where hyper-parameters that the user does not give come from: published tables by test domain, or the adapter's own
-defaults for all domains alike."""
+"""Where hyper-parameters that the user does not give come from: published tables by test domain, or, for all domains
+alike, what these tables say of an unseen domain that they do not name."""
 HYPERS: tuple[Hyper, ...] = get_args(Hyper)
+ANY_DOMAIN = "any"
 
 
 @dataclass(frozen=True)
@@ -100,13 +101,12 @@ def checked_hyper(hyper: str) -> Hyper:
 def configure(
     method: Method, domain: str, seen: str, setting: Setting, backbone: Backbone, hyper: Hyper = "official"
 ) -> Configured:
-    """Resolve the published rates for a domain, unless one setting shall serve all; a domain of unknown state gets the
+    """Resolve the published rates for a domain, or the one setting that serves all; a domain of unknown state gets the
     rates of unseen ones."""
-    published = {}
     if not adapters.has_official(method.name):
         hyper = "fixed"
-    elif hyper == "official":
-        published = adapters.official_hyperparameters(method.name, domain, seen == "seen", setting, method.given)
+    test = (domain, seen == "seen") if hyper == "official" else (ANY_DOMAIN, False)
+    published = adapters.official_hyperparameters(method.name, *test, setting, method.given)
     adapter = adapters.load(method.name, backbone=backbone, **{**published, **method.given})
     check_needs(method.name, adapter)
     networks = len(backbones.members_of(backbone))

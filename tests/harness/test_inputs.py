@@ -1,4 +1,3 @@
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -105,14 +104,29 @@ def test_published_rates_follow_the_form_that_the_user_chose():
     assert [each.hyperparameters["kind"] for each in configured] == ["residual", "serial", "residual"]
 
 
-def test_fixed_hyperparameters_are_the_same_for_every_domain():
-    network = torch.nn.Identity()
+@pytest.mark.parametrize("name", ["url", "copa", "mokd", "tsa", "copa-tsa"])
+def test_fixed_hyperparameters_are_the_same_for_every_domain_and_the_adapters_defaults(name):
+    network = ResNet18((4, 4, 4, 4))
     domains = [("mnist", "unseen"), ("icons", "seen"), ("glyphs", "unknown")]
-    for name in ("url", "copa"):
-        configured = [configure(Method(name, {}), *each, "standard", network, "fixed") for each in domains]
-        assert [dict(each.hyperparameters) for each in configured] == 3 * [asdict(adapters.load(name))]
-    given = configure(Method("url", {"lr": "0.25"}), "icons", "seen", "standard", network, "fixed")
-    assert given.hyperparameters["lr"] == 0.25
+    fixed = [configure(Method(name, {}), *each, "standard", network, "fixed") for each in domains]
+    defaults = adapters.configuration(adapters.load(name, backbone=network))["hyperparameters"]
+    assert [dict(each.hyperparameters) for each in fixed] == 3 * [defaults]
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "setting", "lr"),
+    [
+        ("url", {"lr": "0.25"}, "standard", 0.25),
+        ("copa", {"heads": "transformer"}, "standard", 1e-4),
+        ("tsa", {"kind": "serial"}, "standard", 0.01),
+        ("tsa", {"form": "vector"}, "standard", 1.0),
+        ("copa-tsa", {}, "1shot", 1e-4),
+    ],
+)
+def test_fixed_hyperparameters_follow_the_form_and_the_setting_but_not_the_domain(name, given, setting, lr):
+    network = ResNet18((4, 4, 4, 4))
+    for domain in [("mnist", "unseen"), ("icons", "seen")]:
+        assert configure(Method(name, given), *domain, setting, network, "fixed").hyperparameters["lr"] == lr
 
 
 def test_the_name_on_the_leaderboard_says_when_published_rates_were_left_aside():
