@@ -1,6 +1,7 @@
 """Blocks on this machine: in this process, or in worker processes that share the features by memory map."""
 
 import os
+import warnings
 from collections.abc import Iterable, Iterator
 
 from episodes.decoders import leave_with_parent
@@ -29,6 +30,8 @@ def run_blocks(blocks: Iterable[Block], workers: int) -> Iterator[BlockResult]:
             waiting[number] = block
             yield number, block
 
+    # joblib replaces a worker between two blocks when it has grown by 300 MB, as one that trains a network does.
+    warnings.filterwarnings("ignore", "A worker stopped while some jobs were given", UserWarning)
     parallel = Parallel(n_jobs=workers, return_as="generator_unordered", max_nbytes="1M", mmap_mode="r")
     for number, results in parallel(delayed(_evaluate)(number, block) for number, block in numbered()):
         yield waiting.pop(number), results
