@@ -3,7 +3,7 @@
 from adapters._hyperparameters import parse, parse_list
 from adapters.contract import Adapter, Predictor, Support, Views
 from adapters.errors import AdapterError, BadAdapter, BadHyperparameter, UnknownAdapter
-from adapters.registry import configuration, has_official, known, load, official_hyperparameters
+from adapters.registry import configuration, has_official, hyperparameters_of, known, load, official_hyperparameters
 
 __all__ = [
     "Adapter",
@@ -16,6 +16,7 @@ __all__ = [
     "Views",
     "configuration",
     "has_official",
+    "hyperparameters_of",
     "known",
     "load",
     "official_hyperparameters",

@@ -7,6 +7,7 @@ import difflib
 import re
 import sys
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -88,7 +89,7 @@ def _convert(name: str, key: str, value: Any, kind: Any) -> Any:
     if getattr(value, "ndim", None) == 0:  # a NumPy scalar or a tensor of one number
         value = value.item()
     try:
-        return msgspec.convert(value, kind, strict=False)
+        return msgspec.convert(value, kind, strict=False, dec_hook=_file)
     except msgspec.ValidationError as error:
         if get_origin(kind) is Literal:
             raise BadHyperparameter(
@@ -96,3 +97,13 @@ def _convert(name: str, key: str, value: Any, kind: Any) -> Any:
             ) from error
         expected = str(error).removeprefix("Expected ").split(", got")[0].replace("`", "")
         raise BadHyperparameter(f"adapter '{name}': {key} must be {expected}, not {value!r}") from error
+
+
+def _file(kind: type, value: Any) -> Any:
+    """A field of type Path holds a file that exists, by its whole path: workers may stand in another folder."""
+    if kind is not Path:
+        raise NotImplementedError  # tells msgspec that it knows no such type
+    file = Path(value).expanduser().absolute()
+    if not file.is_file():
+        raise ValueError(f"a file, and {file} is none")
+    return file

@@ -13,6 +13,7 @@ Listing imports none of the files.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Mapping
 from inspect import signature
 from pathlib import Path
@@ -81,9 +82,19 @@ def has_official(name: str | Path) -> bool:
     return find(str(name)).official is not None
 
 
+def hyperparameters_of(adapter: Adapter) -> dict[str, Any]:
+    """All hyper-parameters of an adapter, as `load` takes them."""
+    fields = [field.name for field in dataclasses.fields(plugin_of(type(adapter)).adapter_class)]
+    return {field: getattr(adapter, field) for field in fields if field not in NOT_HYPERPARAMETERS}
+
+
 def configuration(adapter: Adapter) -> dict[str, Any]:
-    """What decides the adapter's answers, for hashing and for the rows: name, version, all hyper-parameters."""
+    """What decides the adapter's answers, for hashing and for the rows: name, version, all hyper-parameters; of a file
+    (the weights of a meta-trained method) its content, wherever it lies."""
     plugin = plugin_of(type(adapter))
-    fields = [field.name for field in dataclasses.fields(plugin.adapter_class)]
-    hyperparameters = {field: getattr(adapter, field) for field in fields if field not in NOT_HYPERPARAMETERS}
+    hyperparameters = {key: _recorded(value) for key, value in hyperparameters_of(adapter).items()}
     return {"name": plugin.name, "version": plugin.version, "hyperparameters": hyperparameters}
+
+
+def _recorded(value: Any) -> Any:
+    return f"sha256:{hashlib.sha256(value.read_bytes()).hexdigest()}" if isinstance(value, Path) else value

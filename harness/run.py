@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from rich.console import Console
 from rich.filesize import decimal
 
+import adapters
 import backbones
 from backbones.contract import Backbone
 from episodes.plan import blocks
@@ -141,7 +142,7 @@ def _jobs(current: Run, todo: list[tuple[Cell, range]], pixels: Mapping[str, Pix
         yield Block(
             data=data,
             adapter=configured.method.name,
-            hyperparameters=configured.hyperparameters,
+            hyperparameters=adapters.hyperparameters_of(configured.adapter),
             adapter_hash=configured.adapter_hash,
             backbone=request.backbone if configured.wants_backbone else None,
             device=request.device,

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import msgspec
 import pytest
+import torch
+from safetensors.torch import save_file
 from tiny_images import images_of
 
 import backbones
@@ -18,7 +20,7 @@ from backbones.weights import save_weights
 from episodes.dataset import DatasetRecords
 from episodes.tfrecord import write_records
 from harness.errors import HarnessError
-from harness.evaluate import Block, evaluate_block, load_backbone
+from harness.evaluate import BackboneChoice, Block, evaluate_block, load_backbone
 from harness.inputs import DomainData
 from harness.pixels import PixelChoice
 
@@ -301,6 +303,43 @@ def test_a_plug_in_file_from_the_users_folder_runs(run_ok, workspace):
     (workspace / "first_image.py").write_text(PLUG_IN)
     run_ok("--adapters", "ncc,first_image.py", "--workers", 2)
     assert len(rows(workspace)) == 24
+
+
+META_TRAINED = '''
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from safetensors.torch import load_file
+from torch import eye
+
+
+@dataclass(frozen=True)
+class Learned:
+    """Scores by a matrix that was learned elsewhere."""
+
+    weights: Path
+    needs: ClassVar = frozenset({"features"})
+    takes: ClassVar = "features"
+
+    def adapt(self, support, *, rng=None):
+        matrix = load_file(self.weights)["matrix"]
+        means = eye(support.way)[support.labels].T @ support.features.float()
+        return lambda queries: queries.float() @ matrix @ means.T
+'''
+
+
+def test_the_learned_weights_of_a_method_are_told_apart_by_content_and_not_by_path(run_ok, run_tiny, workspace):
+    (workspace / "learned.py").write_text(META_TRAINED)
+    for name, scale in {"one": 1.0, "same": 1.0, "other": -1.0}.items():
+        size = load_backbone(BackboneChoice("raw-pixels"), "cpu").feature_dim
+        save_file({"matrix": scale * torch.eye(size)}, workspace / f"{name}.safetensors")
+        run_ok("--adapters", f"learned.py(weights={name}.safetensors)", "--workers", 2)
+    hyperparameters = {row for (row,) in rows(workspace, "hyperparameters")}
+    assert len(hyperparameters) == 2
+    assert not any("safetensors" in each for each in hyperparameters)
+    assert len(rows(workspace)) == 2 * 2 * 6
+    assert "must be a file, and " in run_tiny("--adapters", "learned.py(weights=none.safetensors)").error
 
 
 def test_adapters_may_ask_for_images_maps_and_class_names(run_ok, workspace):
