@@ -102,7 +102,7 @@ def _convert(name: str, key: str, value: Any, kind: Any) -> Any:
 def _file(kind: type, value: Any) -> Any:
     """A field of type Path holds a file that exists, by its whole path: workers may stand in another folder."""
     if kind is not Path:
-        raise NotImplementedError  # tells msgspec that it knows no such type
+        raise ValueError(f"a {kind.__name__}, which nothing on a command line becomes")
     file = Path(value).expanduser().absolute()
     if not file.is_file():
         raise ValueError(f"a file, and {file} is none")
