@@ -5,6 +5,7 @@ own, so it can say which one stands in the way instead of failing somewhere insi
 """
 
 import importlib.util
+import os
 import sys
 from pathlib import Path
 
@@ -17,6 +18,8 @@ def main() -> None:
     stranger = foreign_room()
     if stranger is not None:
         sys.exit(f"error: {stranger}")
+    # Idle threads sleep instead of spinning, so that processes do not steal each other's cores. To be said before torch.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from harness.cli import main as run
 
     run()

@@ -21,6 +21,7 @@ COLUMNS = ("name", "value", "unit", "baseline", "ratio")
 
 def main(arguments: Sequence[str] | None = None, console: Console | None = None) -> int:
     """Run the rows named (all, when none is); the exit status: 0, or 2 for a user's error."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command line does, before torch is imported
     options = _parser().parse_args(arguments)
     console = console or Console()
     rows = all_rows()
