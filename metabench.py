@@ -18,7 +18,7 @@ def main() -> None:
     stranger = foreign_room()
     if stranger is not None:
         sys.exit(f"error: {stranger}")
-    # Idle threads sleep instead of spinning, so that processes do not steal each other's cores. To be said before torch.
+    # Before torch is imported: idle threads sleep, so that processes do not steal each other's cores.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from harness.cli import main as run
 
