@@ -13,7 +13,8 @@ import torch
 from backbones.contract import BackboneCard
 from backbones.errors import BackboneError, BadWeights
 from backbones.resnet18 import ResNet18
-from backbones.weights import card_path, import_checkpoint, load_weights, save_weights, weights_digest
+from backbones.checkpoints import import_checkpoint
+from backbones.weights import card_path, load_weights, save_weights, weights_digest
 
 WIDTHS = (4, 4, 8, 8)
 

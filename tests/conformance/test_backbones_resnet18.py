@@ -10,7 +10,7 @@ import torch
 import backbones
 from backbones.errors import BadWeights
 from backbones.resnet18 import ResNet18
-from backbones.weights import import_checkpoint
+from backbones.checkpoints import import_checkpoint
 
 SHARED = Path(os.environ.get("METABENCH_SHARED", Path(__file__).parents[3] / "shared"))
 VECTORS = SHARED / "conformance" / "adapters"
