@@ -24,10 +24,10 @@ class Architecture:
     """One kind of network.
 
     `network`: a `contract.Network` of a card's widths and padding, at random. `width_keys`: entries of its state dict
-    with as many rows as each stage has channels; none for a network without weights. `stem_paddings`: those a
-    card may name, where equal shapes leave a choice. `heads`: beginnings of the keys of what training puts on top, not needed here.
-    `image_size`, `normalisation`: what the published weights were made for. `base`: the architecture of the file that
-    completes one of this architecture, where a domain's part is published alone.
+    with as many rows as each stage has channels; none for a network without weights. `stem_paddings`: those a card may
+    name, where equal shapes leave a choice. `heads`: how the keys begin of what training puts on top. `image_size`,
+    `normalisation`: what the published weights were made for. `base`: the architecture of the checkpoint that completes
+    one of this architecture, where a domain's part is published alone.
     """
 
     network: Callable[[BackboneCard], nn.Module]

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 
+from backbones.checkpoints import import_checkpoint
 from backbones.contract import BackboneCard
 from backbones.errors import BackboneError, BadWeights
 from backbones.resnet18 import ResNet18
-from backbones.checkpoints import import_checkpoint
 from backbones.weights import card_path, load_weights, save_weights, weights_digest
 
 WIDTHS = (4, 4, 8, 8)
