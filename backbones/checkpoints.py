@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from backbones.architectures import ARCHITECTURES, Architecture, build
 from backbones.contract import BackboneCard
 from backbones.errors import BackboneError, BadWeights
 from backbones.normalisation import parse
+from backbones.registry import IMPORTED
 from backbones.resnet18_film import is_of_domain
 from backbones.torch_files import read_state
 from backbones.weights import check_keys, checked_state, save_weights, some
@@ -71,23 +72,22 @@ def import_checkpoint(
 
 
 def _importable(arch: str) -> Architecture:
-    known = {name: each for name, each in ARCHITECTURES.items() if each.width_keys}
-    if arch not in known:
-        close = difflib.get_close_matches(arch, known, n=1)
+    if arch not in IMPORTED:
+        close = difflib.get_close_matches(arch, IMPORTED, n=1)
         hint = f" Did you mean {close[0]!r}?" if close else ""
-        raise BadWeights(f"no importer for architecture {arch!r}.{hint} Known: {', '.join(known)}")
-    return known[arch]
+        raise BadWeights(f"no importer for architecture {arch!r}.{hint} Known: {', '.join(IMPORTED)}")
+    return ARCHITECTURES[arch]
 
 
 def _network_state(file: Path, arch: str, base: Path | None) -> tuple[dict[str, Any], list[str]]:
     """The entries of the network in a checkpoint, which must have its keys, and the keys of the heads beside them."""
-    state, heads = _trunk(read_state(file), arch)
-    expected = _narrow_state(arch)
+    found, heads = _trunk(read_state(file), arch)
+    state, expected = found, _narrow_state(arch)
     if base is not None:
-        state = _completed(state, file, base, arch)
-    elif not any(key.endswith(COUNTER) for key in state):
-        state |= {key: torch.tensor(0) for key in expected if key.endswith(COUNTER)}
-    check_keys(state, expected, file, _hint(state, arch))
+        state = _completed(found, file, base, arch)
+    elif not any(key.endswith(COUNTER) for key in found):
+        state = found | {key: torch.tensor(0) for key in expected if key.endswith(COUNTER)}
+    check_keys(state, expected, file, "" if state.keys() == expected.keys() else _hint(found, arch))
     return state, heads
 
 
@@ -116,12 +116,16 @@ def _completed(own: Mapping[str, Any], file: Path, base: Path, arch: str) -> dic
 
 def _hint(state: Mapping[str, Any], arch: str) -> str:
     """What else the checkpoint may be, if its keys tell."""
-    if ARCHITECTURES[arch].base and state and all(map(is_of_domain, state)):
+    if ARCHITECTURES[arch].base and all(map(is_of_domain, state)):
         return f"; it is the part of one domain: give the checkpoint of the {ARCHITECTURES[arch].base} with --base"
-    for name, each in ARCHITECTURES.items():
-        if each.width_keys and _narrow_state(name).keys() == _trunk(state, name)[0].keys():
+    for name in IMPORTED:
+        if _lasting(_narrow_state(name)) == _lasting(_trunk(state, name)[0]):
             return f"; its keys are those of --arch {name}"
     return ""
+
+
+def _lasting(keys: Iterable[str]) -> set[str]:
+    return {key for key in keys if not key.endswith(COUNTER)}
 
 
 def _narrow_state(arch: str) -> dict[str, Tensor]:

@@ -12,7 +12,7 @@ import re
 import struct
 import warnings
 import zipfile
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -25,9 +25,12 @@ from backbones.weights import check_readable, some, tensors_of
 STATE_NAMES = ("state_dict", "model")  # URL, SUR; RFS, SCL
 _scalar: Any = np.float64(0).__reduce__()[0]  # public numpy has no name for these two
 _reconstruct: Any = np.zeros(1).__reduce__()[0]
-# Values only: options (Namespace), best accuracies, loss curves. Old numpy and new numpy call the same function names.
+# Values only: options with paths among them, best accuracies, loss curves. numpy renamed its module in version 2, and
+# Python 3.13 pathlib's; paths become such as cannot touch files.
 _ALLOWED: list[Any] = [
     argparse.Namespace,
+    *((PurePosixPath, f"{module}.{name}Path")
+      for module in ("pathlib", "pathlib._local") for name in ("Posix", "Windows", "PurePosix", "PureWindows")),
     *((function, f"numpy.{core}.multiarray.{function.__name__}")
       for function in (_scalar, _reconstruct) for core in ("core", "_core")),
     np.ndarray,
@@ -91,6 +94,8 @@ def _reason(message: str) -> str:
             f"asks to run {wanted[1] or wanted[2]} when it is read, which is refused: only tensors and plain values "
             "are loaded. If you trust it, save its state_dict alone"
         )
+    if "Unsupported operand 149" in message:  # with which pickles of protocol 4 begin
+        return "pickled in a way that cannot be read safely; write it with torch.save and its default pickle_protocol"
     if "TorchScript" in message:
         return "a TorchScript program, not weights; save the state_dict of its network"
     return "truncated, damaged or no checkpoint of torch.save"
