@@ -116,7 +116,7 @@ def _completed(own: Mapping[str, Any], file: Path, base: Path, arch: str) -> dic
 
 def _hint(state: Mapping[str, Any], arch: str) -> str:
     """What else the checkpoint may be, if its keys tell."""
-    if ARCHITECTURES[arch].base and all(map(is_of_domain, state)):
+    if ARCHITECTURES[arch].base and state and all(map(is_of_domain, state)):
         return f"; it is the part of one domain: give the checkpoint of the {ARCHITECTURES[arch].base} with --base"
     for name in IMPORTED:
         if _lasting(_narrow_state(name)) == _lasting(_trunk(state, name)[0]):

@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 import backbones
 from backbones.contract import Backbone, BackboneCard
@@ -42,7 +40,7 @@ def import_weights(
         normalisation=normalisation,
         trained_on=None if trained_on is None else parse_trained_on(trained_on),
     )
-    console.print(f"wrote {out} and its card", highlight=False, markup=False)
+    console.print(f"wrote {out} and its card", highlight=False, soft_wrap=True, markup=False)
     show_weights(console, out)
     console.print(f"use it with: --backbone {out}", highlight=False, soft_wrap=True, markup=False)
 
@@ -51,10 +49,8 @@ def show_weights(console: Console, file: Path) -> None:
     """Load a .safetensors file, which checks it against its card, and print the card."""
     if file.suffix != ".safetensors":
         raise HarnessError(f"{file}: give a .safetensors file, as `metabench weights import` writes it")
-    table = Table(box=None, show_header=False, pad_edge=False)
     for name, value in _facts(backbones.load(str(file))):
-        table.add_row(name, escape(value))
-    console.print(table, highlight=False)
+        console.print(f" {name:13} {value}", highlight=False, soft_wrap=True, markup=False)
 
 
 def _facts(backbone: Backbone) -> list[tuple[str, str]]:
