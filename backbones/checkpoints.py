@@ -21,9 +21,8 @@ from backbones.torch_files import read_state
 from backbones.weights import check_keys, checked_state, save_weights, some
 
 WRAPPER_PREFIXES = ("module.", "backbone.", "encoder.")
-COUNTER = (
-    "num_batches_tracked"  # of training steps: not used at test, and absent from checkpoints of torch before 0.4.1
-)
+# The end of the keys that count training steps: not used at test, and absent from checkpoints of torch before 0.4.1.
+COUNTER = "num_batches_tracked"
 
 
 def import_checkpoint(
@@ -134,7 +133,7 @@ def _narrow_state(arch: str) -> dict[str, Tensor]:
 
 
 def _widths(state: Mapping[str, Any], architecture: Architecture, file: Path) -> tuple[int, ...]:
-    """Output channels of the stem or of the first convolution of each stage."""
+    """Output channels of the convolutions that tell them."""
     kernels = [state[key] for key in architecture.width_keys]
     if not all(isinstance(kernel, Tensor) and kernel.ndim == 4 for kernel in kernels):
         raise BadWeights(f"{file}: {some(architecture.width_keys)} must be kernels with four dimensions")

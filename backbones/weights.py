@@ -68,17 +68,24 @@ def tensors_of(data: bytes, file: Path) -> dict[str, Tensor]:
 def checked_state(state: Mapping[str, Any], expected: State, file: Path) -> dict[str, Tensor]:
     """`state` in the dtypes of `expected`, if it has exactly its keys and shapes and finite values; else BadWeights."""
     check_keys(state, expected, file)
+    checked = {}
     for key, want in expected.items():
         have = state[key]
-        if not isinstance(have, Tensor) or have.is_floating_point() != want.is_floating_point():
+        if not _is_plain(have) or have.is_floating_point() != want.is_floating_point():
             raise BadWeights(f"{file}: key {key!r} does not hold numbers of the right kind ({want.dtype} wanted)")
         if have.shape != want.shape:
             raise BadWeights(
                 f"{file}: key {key!r} has shape {tuple(have.shape)}, the network of these widths {tuple(want.shape)}"
             )
-        if not torch.isfinite(have).all():
+        checked[key] = have.to(want.dtype)
+        if not torch.isfinite(checked[key]).all():
             raise BadWeights(f"{file}: key {key!r} holds NaN or infinite values")
-    return {key: state[key].to(want.dtype) for key, want in expected.items()}
+    return checked
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether it is a tensor with all of its numbers at hand: not sparse, quantised, or without storage."""
+    return isinstance(value, Tensor) and value.layout == torch.strided and not (value.is_quantized or value.is_meta)
 
 
 def _encoded(state: State) -> bytes:

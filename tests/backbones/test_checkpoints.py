@@ -80,6 +80,9 @@ def test_prefix_on_some_keys_only_is_refused(tmp_path: Path) -> None:
         ("bn1.running_var", torch.full((4,), float("nan")), "NaN"),
         ("bn1.weight", torch.ones(4, dtype=torch.int64), "float32 wanted"),
         ("bn1.weight", "ones", "float32 wanted"),
+        ("bn1.weight", torch.ones(4).to_sparse(), "float32 wanted"),
+        ("bn1.weight", torch.ones(4, device="meta"), "float32 wanted"),
+        ("bn1.weight", torch.full((4,), 1e300, dtype=torch.float64), "infinite"),
     ],
 )
 def test_wrong_value_is_named(key: str, value: Any, says: str, tmp_path: Path) -> None:

@@ -113,8 +113,11 @@ def test_code_in_a_checkpoint_is_refused_by_name_and_not_run(
     assert not (tmp_path / "ran").exists()
 
 
-def test_code_in_a_bare_pickle_is_refused_and_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_code_is_refused_even_where_the_environment_asks_torch_to_trust_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
     (tmp_path / "raw.pth").write_bytes(pickle.dumps({"state_dict": Harmful()}, protocol=2))
     assert "asks to run posix.system" in refused(tmp_path / "raw.pth")
     assert not (tmp_path / "ran").exists()
