@@ -14,11 +14,12 @@ from backbones.errors import BackboneError, UnknownBackbone
 
 if TYPE_CHECKING:
     import torch
-
-    from backbones.architectures import Network
+    from torch import nn
 
 SHIPPED = Path(__file__).parent / "shipped"
 RANDOM_SEED = 0
+# the architectures of `metabench weights import`, by name, so that listing them needs no torch
+IMPORTED = ("resnet12", "resnet18", "resnet18-film", "resnet34", "resnet50")
 _BUILT_IN = {
     "raw-pixels": BackboneCard(name="raw-pixels", arch="raw-pixels", licence="none", training_data_known=True),
     "resnet18-pocket-random": BackboneCard(
@@ -31,14 +32,14 @@ _BUILT_IN = {
 
 
 def known() -> list[str]:
-    """The names `load` takes, beside a path ending in .safetensors; `resnet18` needs `weights`."""
-    return sorted({"resnet18", *_BUILT_IN, *(card.stem for card in SHIPPED.glob("*.json"))})
+    """The names `load` takes, beside a path ending in .safetensors; those of `IMPORTED` need `weights`."""
+    return sorted({*IMPORTED, *_BUILT_IN, *(card.stem for card in SHIPPED.glob("*.json"))})
 
 
 def load(name: str, *, weights: Path | None = None, device: str = "cpu", dtype: torch.dtype | None = None) -> Backbone:
     """The backbone of that name, frozen, on `device` in `dtype` (None: float32).
 
-    `name` is one of `known()` or the path of a .safetensors file; `weights` is that file for the name `resnet18`.
+    `name` is one of `known()` or the path of a .safetensors file; `weights` is that file for a name in `IMPORTED`.
     `a+b+c` is three of them side by side, with features (n, 3, d).
     Raises UnknownBackbone, BadWeights, or BackboneError when `weights` is missing or not wanted, or sizes differ.
     """
@@ -88,18 +89,13 @@ def identity(backbone: Backbone) -> str:
     return hashlib.sha256(msgspec.json.encode(parts, order="sorted")).hexdigest()
 
 
-def _make(name: str, weights: Path | None) -> tuple[BackboneCard, Network]:
-    if weights is not None and name != "resnet18":
+def _make(name: str, weights: Path | None) -> tuple[BackboneCard, nn.Module]:
+    if weights is not None and name not in IMPORTED:
         raise BackboneError(f"backbone {name!r} takes no weights file; for yours: resnet18 with {weights}")
     if name.endswith(".safetensors"):
         return _from_file(Path(name))
-    if name == "resnet18":
-        if weights is None:
-            raise BackboneError(
-                "backbone 'resnet18' needs its weights: a .safetensors file with its card "
-                "(made by `metabench weights import CHECKPOINT --arch resnet18 --out FILE.safetensors`)"
-            )
-        return _from_file(weights)
+    if name in IMPORTED:
+        return _of_architecture(name, weights)
     if name in _BUILT_IN:
         return _without_file(_BUILT_IN[name])
     if name in known():
@@ -109,7 +105,19 @@ def _make(name: str, weights: Path | None) -> tuple[BackboneCard, Network]:
     raise UnknownBackbone(f"no backbone {name!r}.{hint} Known: {', '.join(known())}, or a path ending in .safetensors")
 
 
-def _from_file(file: Path) -> tuple[BackboneCard, Network]:
+def _of_architecture(name: str, weights: Path | None) -> tuple[BackboneCard, nn.Module]:
+    if weights is None:
+        raise BackboneError(
+            f"backbone {name!r} needs its weights: a .safetensors file with its card "
+            f"(made by `metabench weights import CHECKPOINT --arch {name} --out FILE.safetensors`)"
+        )
+    card, module = _from_file(weights)
+    if card.arch != name:
+        raise BackboneError(f"{weights}: its card says {card.arch}, not {name}")
+    return card, module
+
+
+def _from_file(file: Path) -> tuple[BackboneCard, nn.Module]:
     from backbones.architectures import build
     from backbones.weights import checked_state, load_weights
 
@@ -119,7 +127,7 @@ def _from_file(file: Path) -> tuple[BackboneCard, Network]:
     return card, module
 
 
-def _without_file(card: BackboneCard) -> tuple[BackboneCard, Network]:
+def _without_file(card: BackboneCard) -> tuple[BackboneCard, nn.Module]:
     """Initialised at random by a fixed seed, whatever the state of the global generator, which is left as it was."""
     import torch
 
