@@ -143,6 +143,12 @@ def tune(
 
 
 def _last_part(network: nn.Module) -> str:
-    """Name of the last child module that has parameters; "", the whole network, if there is none."""
-    names = [name for name, child in network.named_children() if next(child.parameters(), None) is not None]
-    return names[-1] if names else ""
+    """Name of the last child module that has parameters, inside whatever merely wraps it; "", the whole network, if
+    there is none."""
+    path: list[str] = []
+    while names := [name for name, child in network.named_children() if next(child.parameters(), None) is not None]:
+        path.append(names[-1])
+        network = network.get_submodule(names[-1])
+        if len(names) > 1:
+            break
+    return ".".join(path)

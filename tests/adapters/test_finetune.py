@@ -13,6 +13,7 @@ import adapters
 import backbones
 from adapters import BadHyperparameter, Support, finetune
 from adapters.checks import check_adapter
+from backbones.normalisation import normalised
 from harness.check_command import narrow_backbone
 
 BACKBONE = narrow_backbone()
@@ -86,6 +87,13 @@ def test_before_the_first_step_it_is_nearest_centroid(head, distance):
     if distance == "l2":
         expected = expected + asked.square().sum(1, keepdim=True)  # the same for all classes
     assert_close(logits, expected)
+
+
+def test_the_last_stage_of_a_network_behind_its_normalisation_is_the_networks_own():
+    mean_and_std = "mean 0.485,0.456,0.406 std 0.229,0.224,0.225"
+    _, bare = finetune.thawed(BACKBONE, "last")
+    _, wrapped = finetune.thawed(normalised(NETWORK, mean_and_std), "last")
+    assert [parameter.shape for parameter in wrapped] == [parameter.shape for parameter in bare]
 
 
 def test_the_last_stage_is_layer4_and_the_rest_keeps_the_frozen_weights():

@@ -1,5 +1,6 @@
 """`metabench plan --dry-run`: true where the specs are, near where they are not, and it opens nothing else."""
 
+import io
 import json
 import re
 import sys
@@ -44,7 +45,7 @@ def plan_command(workspace, monkeypatch):
     missing = dict.fromkeys(("datasets", "tasks", "split", "records", "backbone", "dump"))
 
     def command(benchmark, *, width=200, **options):
-        console = Console(record=True, width=width, file=(workspace / "screen").open("w"))
+        console = Console(record=True, width=width, file=io.StringIO())
         show_plan(console, benchmark, **{**missing, "dry_run": False, "seed": 0, "out": workspace / "runs", **options})
         return console.export_text()
 
