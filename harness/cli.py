@@ -196,7 +196,7 @@ def import_weights(
     widths: Annotated[str | None, typer.Option(help="As in 64,128,256,512 (default: the checkpoint's).")] = None,
     stem_padding: Annotated[int, typer.Option(help="Padding of the 5x5 stem; published test code uses 1.")] = 1,
     trained_on: Annotated[
-        str | None, typer.Option(help="Domains whose train classes it saw, as in ilsvrc_2012,omniglot.")
+        str | None, typer.Option(help="Domains it saw: their train classes, or all, as in ilsvrc_2012=all,omniglot.")
     ] = None,
 ) -> None:
     """Turn a checkpoint into a backbone, strictly and without unpickling code."""

@@ -11,17 +11,18 @@ import backbones
 from episodes.plan import DomainPlan, Plan
 from episodes.plan_file import save_plan
 from episodes.spec import SPLITS
+from harness.blocks import BackboneChoice, load_backbone
 from harness.config import Benchmark, known_benchmarks, load_benchmark
 from harness.domains import cache_folder, check_records, resolve
 from harness.engines.local import default_workers
 from harness.errors import HarnessError, unknown
 from harness.estimate import estimate
-from harness.evaluate import BackboneChoice, load_backbone
 from harness.methods import checked_hyper, parse_methods
 from harness.pixels import PIXELS, Pixels
 from harness.planned import check_dump, dump_episodes, resolve_dumped, sample_episodes
 from harness.report import report
 from harness.request import Request
+from harness.trained_on import doubtful_names, parse_trained_on
 from results.store import ResultStore
 
 DTYPES = ("float32", "float64", "bfloat16")
@@ -233,16 +234,19 @@ def import_checkpoint(
     """Import published weights and say how to use them."""
     from backbones import weights
 
+    known = None if trained_on is None else parse_trained_on(trained_on)
     card = weights.import_checkpoint(
         checkpoint,
         arch=arch,
         widths=parse_widths(widths) if widths else None,
         out=out,
         stem_padding=stem_padding,
-        trained_on=None if trained_on is None else dict.fromkeys(trained_on, ("train",)),
+        trained_on=known,
     )
     console.print(f"wrote {out} ({card.arch}, widths {'-'.join(map(str, card.widths))}) and its card", highlight=False)
-    if trained_on is None:
+    for line in doubtful_names(known or ()):
+        console.print(f"caution   {line}", style="yellow", highlight=False, markup=False)
+    if known is None:
         console.print("what it was trained on is unknown: its domains are shown as '?' and get the unseen rates")
     console.print(f"use it with: --backbone {out}", highlight=False, soft_wrap=True)
 

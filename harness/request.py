@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.blocks import BackboneChoice
 from harness.config import Benchmark, Domain
-from harness.evaluate import BackboneChoice
 from harness.methods import Hyper, Method
 from harness.pixels import Pixels
 

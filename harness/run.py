@@ -12,11 +12,11 @@ import backbones
 from backbones.contract import Backbone
 from episodes.plan import blocks
 from episodes.plan_file import save_plan
+from harness.blocks import BLOCK, Block
 from harness.cautions import cautions
 from harness.cells import Cell, DomainRun, Run, prepare, record, row_of
 from harness.embed import embed_images, load_features, missing_images, open_store
 from harness.engines.local import run_blocks
-from harness.evaluate import BLOCK, Block
 from harness.inputs import DomainData
 from harness.manifest import write_manifest
 from harness.pixels import PixelChoice, bytes_to_keep, room_for
