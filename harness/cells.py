@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import backbones
 from backbones.contract import Backbone
 from episodes.plan import DomainPlan, Plan
-from harness.blocks import EpisodeResult, load_backbone
+from harness.blocks import EpisodeResult
 from harness.methods import Configured, configure
 from harness.pixels import PixelChoice, Records
 from harness.planned import Planned, load_episodes, sample_episodes
@@ -60,7 +60,7 @@ class Run:
 
 def prepare(request: Request) -> Run:
     """Configure each method for each domain, open the records and make the plan; wrong names fail before slow steps."""
-    backbone = load_backbone(request.backbone, request.device)
+    backbone = request.backbone.load(request.device)
     identity = backbones.identity(backbone)
     card = backbone.card
     pixels = PixelChoice(request.pixels, card.image_size, request.cache)

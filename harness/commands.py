@@ -76,6 +76,7 @@ def build_request(
         records=records and records.absolute(),
         episodes=episodes and episodes.absolute(),
         cache=cache_folder(),
+        vectors=cache_folder(),
         device=checked_device(device),
         workers=workers or default_workers(device),
         pixels=checked_pixels(pixels),

@@ -23,9 +23,9 @@ MOST_DECODERS = 16
 """Processes that decode for one network; more than any is known to need."""
 
 
-def open_store(backbone: Backbone, flags: Mapping[str, Any], cache: Path) -> EmbeddingStore:
-    """The cache of one network's vectors; its key covers weights, preprocessing, dtype and what made the pixels."""
-    return EmbeddingStore(cache / "embeddings", canonical_hash([backbones.identity(backbone), flags]))
+def open_store(backbone: Backbone, flags: Mapping[str, Any], folder: Path) -> EmbeddingStore:
+    """One network's vectors in `folder`; their key covers weights, preprocessing, dtype and what made the pixels."""
+    return EmbeddingStore(folder / "embeddings", canonical_hash([backbones.identity(backbone), flags]))
 
 
 def missing_images(data: Records, plan: DomainPlan, store: EmbeddingStore) -> Images:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.blocks import BackboneChoice
+from harness.blocks import Network
 from harness.config import Benchmark, Domain
 from harness.methods import Hyper, Method
 from harness.pixels import Pixels
@@ -14,14 +14,15 @@ class Request:
     """One run. `named`: the user chose the domains by name; `hyper`: see harness.methods; `tasks`: None for the
     benchmark's number, or for all dumped episodes; `records`: the folder of the user's own data sets, if any;
     `episodes`: dumped ones to run instead of sampling; `out`: where results go; `cache`: where what can be made again
-    is kept; `workers`: processes that adapt at the same time; `pixels`: see harness.pixels."""
+    is kept; `vectors`: the same for embeddings; `workers`: processes that adapt at the same time; `pixels`: see
+    harness.pixels."""
 
     benchmark: Benchmark
     domains: tuple[Domain, ...]
     named: bool
     methods: tuple[Method, ...]
     hyper: Hyper
-    backbone: BackboneChoice
+    backbone: Network
     split: str
     tasks: int | None
     seed: int
@@ -29,6 +30,7 @@ class Request:
     records: Path | None
     episodes: Path | None
     cache: Path
+    vectors: Path
     device: str
     workers: int
     pixels: Pixels
