@@ -11,6 +11,7 @@ import msgspec
 from backbones.errors import BadWeights
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor, nn
 
 RESIZE = "tf1-align-corners-bilinear-squash"
@@ -86,6 +87,7 @@ class Backbone(Protocol):
     name: str
     card: BackboneCard
     feature_dim: int
+    dtype: torch.dtype
     module: nn.Module
 
     def embed(self, images: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ class FrozenBackbone:
         convert_conv2d_weight_memory_format(network, self._format)
         self.module: nn.Module = network
         self.feature_dim = network.feature_dim
-        self._device, self._dtype = device, dtype
+        self._device, self.dtype = device, dtype
 
     @torch.no_grad()
     def embed(self, images: Tensor) -> Tensor:
@@ -33,4 +33,4 @@ class FrozenBackbone:
         return self._network.maps(self._input(images))
 
     def _input(self, images: Tensor) -> Tensor:
-        return images.to(self._device, self._dtype).contiguous(memory_format=self._format)
+        return images.to(self._device, self.dtype).contiguous(memory_format=self._format)

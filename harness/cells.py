@@ -13,7 +13,6 @@ from episodes.plan import DomainPlan, Plan
 from harness.blocks import EpisodeResult
 from harness.methods import Configured, configure
 from harness.pixels import PixelChoice, Records
-from harness.planned import Planned, load_episodes, sample_episodes
 from harness.request import Request
 from harness.views import described
 from results.entries import Entry
@@ -72,36 +71,13 @@ def prepare(request: Request) -> Run:
         ]
         for name, state in seen.items()
     }
-    planned = _planned(request)
+    planned = request.source.plan(request)
     cells = []
     for (name, records), domain_plan in zip(planned.domains, planned.plan.domains, strict=True):
         fingerprint, contaminated = records.split_fingerprint(request.split), card.contaminated(name, request.split)
         domain = DomainRun(name, records, fingerprint, seen[name], contaminated, domain_plan)
         cells += [Cell(domain, chosen, _keys(domain, chosen, identity, pixels)) for chosen in configured[name]]
     return Run(request, planned.plan, planned.left_out, backbone, identity, pixels, cells)
-
-
-def _planned(request: Request) -> Planned:
-    if request.episodes is not None:
-        return load_episodes(
-            request.benchmark,
-            request.domains,
-            named=request.named,
-            episodes=request.episodes,
-            cache=request.cache,
-            split=request.split,
-            tasks=request.tasks,
-        )
-    return sample_episodes(
-        request.benchmark,
-        request.domains,
-        named=request.named,
-        records=request.records,
-        cache=request.cache,
-        split=request.split,
-        tasks=request.tasks or request.benchmark.tasks,
-        seed=request.seed,
-    )
 
 
 def record(store: ResultStore, run: Run) -> None:

@@ -24,7 +24,13 @@ MOST_DECODERS = 16
 
 
 def open_store(backbone: Backbone, flags: Mapping[str, Any], folder: Path) -> EmbeddingStore:
-    """One network's vectors in `folder`; their key covers weights, preprocessing, dtype and what made the pixels."""
+    """One network's vectors in `folder`; their key covers weights, preprocessing, dtype and what made the pixels.
+
+    A backbone that brings its `vectors` along (`harness.given_features`) is served from those, and lacks none.
+    """
+    given = getattr(backbone, "vectors", None)
+    if given is not None:
+        return given
     return EmbeddingStore(folder / "embeddings", canonical_hash([backbones.identity(backbone), flags]))
 
 

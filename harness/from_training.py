@@ -28,6 +28,7 @@ from harness.errors import HarnessError
 from harness.methods import checked_hyper, parse_methods
 from harness.request import Request
 from harness.run import compute
+from harness.sources import FromRecords
 from harness.trained_on import TrainedOn, parse_trained_on
 from results.store import ResultStore
 
@@ -87,8 +88,7 @@ def evaluate(
             tasks=tasks,
             seed=seed,
             out=Path(out or scratch),
-            records=folder and folder.absolute(),
-            episodes=None,
+            source=FromRecords(folder and folder.absolute()),
             cache=cache_folder(),
             vectors=Path(scratch),
             device=device,
@@ -159,13 +159,12 @@ def _given(
     if not isinstance(module, nn.Module):
         if trained_on is not None or name is not None:
             raise HarnessError(f"backbone {module.name!r} has a name and a card; leave out name and trained_on")
-        blank = torch.zeros(1, 3, module.card.image_size, module.card.image_size)
-        return GivenBackbone(module, _word(module.embed(blank).dtype))
+        return GivenBackbone(module, _word(module.dtype))
     network = _copy_of(module).to(device)
     floating = (tensor.dtype for tensor in network.parameters() if tensor.is_floating_point())
     dtype = next(floating, torch.float32)
     features = _checked_features(network, image_size, device, dtype)
-    network.feature_dim = features.shape[1]
+    cast(Any, network).feature_dim = features.shape[1]
     known = parse_trained_on(names(trained_on) or ()) if isinstance(trained_on, str) else trained_on
     card = BackboneCard(
         name=name or type(module).__name__,
