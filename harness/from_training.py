@@ -62,7 +62,7 @@ def evaluate(
     training, on any device, and stays as it was, as do all random states. A Backbone is used as it is.
 
     `adapters`, `datasets`, `split`, `seed`, `records`, `hyper`, `pixels`: as for `metabench run`; `tasks`: episodes of
-    each domain. `trained_on`: domains whose published rates are those for seen ones, as in "icons,emoji=all". `device`:
+    each domain. `trained_on`: decides which domains are seen, as in "icons,emoji=all" or {"emoji": "all"}. `device`:
     where to compute (default: the module's). `name`: what the network is called, and `out`: a folder where rows are
     stored, as by `metabench run`; without it nothing is kept but, by `pixels`, decoded images.
 
@@ -165,18 +165,24 @@ def _given(
     dtype = next(floating, torch.float32)
     features = _checked_features(network, image_size, device, dtype)
     cast(Any, network).feature_dim = features.shape[1]
-    known = parse_trained_on(names(trained_on) or ()) if isinstance(trained_on, str) else trained_on
+    known = None if trained_on is None else _as_on_a_card(trained_on)
     card = BackboneCard(
         name=name or type(module).__name__,
         arch=f"{type(module).__module__}.{type(module).__qualname__}",
         image_size=image_size,
         weights_sha256=_digest(network, features),
         training_data_known=known is not None,
-        trained_on={domain: tuple(parts) for domain, parts in (known or {}).items()},
+        trained_on=known or {},
     )
     return GivenBackbone(
         FrozenBackbone(card, cast(Any, network), device=torch.device(device), dtype=dtype), _word(dtype)
     )
+
+
+def _as_on_a_card(trained_on: str | TrainedOn) -> dict[str, tuple[str, ...]]:
+    if isinstance(trained_on, str):
+        return parse_trained_on(names(trained_on) or ())
+    return {domain: (parts,) if isinstance(parts, str) else tuple(parts) for domain, parts in trained_on.items()}
 
 
 def _copy_of(module: nn.Module) -> nn.Module:
@@ -207,7 +213,8 @@ def _checked_features(network: nn.Module, image_size: int, device: str, dtype: t
 def _digest(network: nn.Module, features: torch.Tensor) -> str:
     """Of all weights, and of what the network makes of them."""
     digest = hashlib.sha256()
-    for key, value in sorted({**network.state_dict(), "features": features}.items()):
+    state = {key: value for key, value in network.state_dict().items() if isinstance(value, torch.Tensor)}
+    for key, value in sorted({**state, "features": features}.items()):
         digest.update(f"{key} {value.dtype} {tuple(value.shape)}".encode())
         digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""Where the episodes of a run come from: a registry in types, so that a further kind touches nothing else."""
+"""Where the episodes of a run come from: records, dumped episodes or features, a class for each."""
 
 from __future__ import annotations
 

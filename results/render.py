@@ -131,8 +131,8 @@ def _contamination(board: Leaderboard) -> list[str]:
     if not board.contaminated:
         return []
     lines = [
-        f"{CONTAMINATED}: the backbone was trained on these very {board.plan.split} classes, which proves little; "
-        "counted in the mean over all only"
+        f"{CONTAMINATED}: the backbone was trained on these very {board.plan.split} classes: proves little, counted in "
+        "the mean over all and in ranks only"
     ]
     if (board.cells.groupby("domain")["contaminated"].nunique() > 1).any():
         lines.append(f"domains where only some backbones have {CONTAMINATED} are not ranked")

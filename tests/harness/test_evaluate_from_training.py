@@ -123,8 +123,7 @@ def test_nothing_is_printed_and_no_embedding_or_row_is_kept(tiny, net, workspace
     assert not (workspace / "runs").exists()
 
 
-def test_rows_are_kept_where_they_are_asked_for_and_each_state_has_its_own(tiny, net, workspace, monkeypatch):
-    monkeypatch.chdir(workspace)
+def test_rows_are_kept_where_they_are_asked_for_and_each_state_has_its_own(tiny, net, workspace, metabench):
     tiny(net, out="kept", name="epoch 1")
     with torch.no_grad():
         net.conv.weight.mul_(-1)
@@ -132,11 +131,14 @@ def test_rows_are_kept_where_they_are_asked_for_and_each_state_has_its_own(tiny,
     with sqlite3.connect(workspace / "kept/results.sqlite") as database:
         found = list(database.execute("SELECT backbone, count(DISTINCT backbone_hash), count(*) FROM rows GROUP BY 1"))
     assert found == [("epoch 1", 1, 8), ("epoch 2", 1, 8)]
+    shown = metabench("leaderboard", "--out", "kept")
+    assert "@ epoch 1" in shown.out
+    assert "@ epoch 2" in shown.out
 
 
 def test_what_it_was_trained_on_decides_the_state_of_each_domain(tiny, net):
     states = {}
-    for trained_on in (None, "reds", {"blues": ["all"]}):
+    for trained_on in (None, "reds", {"blues": "all"}):
         frame = tiny(net, tasks=1, trained_on=trained_on)
         states[str(trained_on)] = dict(zip(frame["domain"], frame["seen"], strict=True))
     assert list(states.values()) == [
