@@ -35,6 +35,7 @@ from results.store import ResultStore
 if TYPE_CHECKING:
     import pandas as pd
 
+WRAPPERS = (nn.parallel.DistributedDataParallel, nn.DataParallel)
 ROW_COLUMNS = ["key", "accuracy", "way", "n_support", "n_query", "wall_s"]
 
 
@@ -187,9 +188,8 @@ def _as_on_a_card(trained_on: str | TrainedOn) -> dict[str, tuple[str, ...]]:
 
 def _copy_of(module: nn.Module) -> nn.Module:
     """A copy in evaluation mode of what a wrapper (DistributedDataParallel, torch.compile) holds, or of the module."""
-    if isinstance(module, (nn.parallel.DistributedDataParallel, nn.DataParallel)):
-        module = module.module
-    module = getattr(module, "_orig_mod", module)
+    while isinstance(module, WRAPPERS) or hasattr(module, "_orig_mod"):
+        module = module.module if isinstance(module, WRAPPERS) else module.get_submodule("_orig_mod")
     try:
         return copy.deepcopy(module).eval().requires_grad_(False)
     except (RuntimeError, TypeError) as error:

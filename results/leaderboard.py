@@ -50,8 +50,7 @@ def leaderboard(rows: pd.DataFrame, plan: StoredPlan, seen: Mapping[str, str]) -
     """
     _check(rows, plan)
     cells = _cells(rows, plan)
-    mixed = cells.groupby("domain")["contaminated"].transform("nunique") > 1
-    complete = cells[~mixed].dropna()
+    complete = cells[~cells["domain"].isin(mixed_domains(cells))].dropna()
     complete = complete.rename(columns={"domain": "dataset", "mean_pct": "accuracy", "ci95_pct": "ci95"})
     ranks = average_ranks(complete).rename(columns={"dataset": "domain"})
     cells = cells.merge(ranks, on=["method", "domain"], how="left")
@@ -102,6 +101,12 @@ def seen_states(rows: pd.DataFrame) -> dict[str, str]:
 def contaminated_domains(rows: pd.DataFrame) -> frozenset[str]:
     """Domains whose very classes any backbone of a leaderboard was trained on."""
     return frozenset(rows.loc[rows["contaminated"].astype(bool), "domain"])
+
+
+def mixed_domains(cells: pd.DataFrame) -> list[str]:
+    """Domains of which some cells are contaminated and others not; a cell without any episode is neither."""
+    kinds = cells[cells["n"] > 0].groupby("domain")["contaminated"].nunique()
+    return [str(domain) for domain in kinds.index[kinds > 1]]
 
 
 def domains_of(plan: StoredPlan, seen: Mapping[str, str], contaminated: Collection[str], group: str) -> list[str]:

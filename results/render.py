@@ -10,7 +10,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from results.leaderboard import GROUPS, Differences, Leaderboard, domains_of
+from results.leaderboard import GROUPS, Differences, Leaderboard, domains_of, mixed_domains
 
 METHODS_PER_TABLE = 6
 METHODS_WIDTH = 90  # of 120 columns, after domain and state
@@ -134,6 +134,7 @@ def _contamination(board: Leaderboard) -> list[str]:
         f"{CONTAMINATED}: the backbone was trained on these very {board.plan.split} classes: proves little, counted in "
         "the mean over all and in ranks only"
     ]
-    if (board.cells.groupby("domain")["contaminated"].nunique() > 1).any():
-        lines.append(f"domains where only some backbones have {CONTAMINATED} are not ranked")
+    mixed = mixed_domains(board.cells)
+    if mixed:
+        lines.append(f"{', '.join(mixed)}: not ranked, since not all backbones have the {CONTAMINATED}")
     return lines

@@ -90,6 +90,12 @@ def test_a_domain_that_one_backbone_was_tested_on_unfairly_is_in_nobodys_mean_an
     assert summary(board, "url")["avg_rank"] == pytest.approx((1 + 1.5) / 2)
 
 
+def test_a_contaminated_domain_that_a_method_has_not_begun_is_still_ranked(rows, plan):
+    marked = contaminate(rows, "mnist", "ncc", "url")
+    board = leaderboard(marked[(marked["method"] == "ncc") | (marked["domain"] == "icons")], plan, SEEN)
+    assert cell(board, "ncc", "mnist")["rank"] == 1.0
+
+
 def test_differences_leave_contaminated_domains_out_of_the_same_averages(rows, plan):
     differences = paired(contaminate(rows, "mnist", "url"), plan, SEEN).averages.set_index("group")["diff_pct"]
     assert differences["seen"] == pytest.approx(5)
