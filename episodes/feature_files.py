@@ -101,7 +101,9 @@ def _check_shapes(file: Path, features: np.ndarray, labels: np.ndarray) -> None:
     if features.dtype not in (np.float16, np.float32, np.float64):
         raise BadFeatures(f"{file}: features of type {features.dtype}; float16, float32 or float64 is wanted")
     if labels.ndim != 1 or labels.dtype.kind not in "iuUS":
-        raise BadFeatures(f"{file}: labels of shape {labels.shape} and type {labels.dtype}; (n,) integers or text")
+        raise BadFeatures(
+            f"{file}: labels of shape {labels.shape}, type {labels.dtype}; (n,) integers or text are wanted"
+        )
     if len(labels) != len(features):
         raise BadFeatures(f"{file}: {len(features)} features, but {len(labels)} labels")
 

@@ -209,7 +209,7 @@ def test_a_method_that_looks_at_images_or_maps_is_refused_with_the_reason(run, w
         ({"features": np.ones((42, 4), int)}, "a.npz: features of type int64; float16, float32 or float64"),
         ({"features": np.ones(42, np.float32)}, "a.npz: features of shape (42,); (n, d) is wanted"),
         ({"features": np.ones((0, 4), np.float32)}, "a.npz: features of shape (0, 4)"),
-        ({"labels": np.arange(42) / 7}, "a.npz: labels of shape (42,) and type float64; (n,) integers or text"),
+        ({"labels": np.arange(42) / 7}, "a.npz: labels of shape (42,), type float64; (n,) integers or text are"),
         ({"labels": np.array([object()] * 42)}, "a.npz: holds Python objects, which are not read since that can run"),
         ({"labels": np.array([0] * 41 + [9])}, "a.npz: label '9' has one vector; a class needs two"),
         ({"labels": np.arange(42) % 4}, "a (test split): an episode needs 5 classes"),
