@@ -161,6 +161,7 @@ def test_a_backbone_is_taken_as_it_is(tiny):
         tiny(backbone, trained_on="reds")
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of importing the compiler
 def test_a_wrapper_is_looked_through(tiny, net):
     plain = tiny(net)
     wrapped = torch.compile(nn.DataParallel(net))  # compiles at its first call, which never comes
