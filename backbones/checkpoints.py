@@ -149,7 +149,7 @@ def _command(card: BackboneCard, file: Path, base: Path | None, out: Path) -> st
         "--stem-padding": str(card.stem_padding) if len(ARCHITECTURES[card.arch].stem_paddings) > 1 else "",
         "--image-size": str(card.image_size),
         "--normalisation": f"'{card.normalisation}'",
-        "--trained-on": ",".join(f"{name}={split}" for name, splits in card.trained_on.items() for split in splits),
+        "--trained-on": ",".join(f"{name}={'+'.join(parts)}" for name, parts in card.trained_on.items()),
         "--out": out.name,
     }
     given = " ".join(f"{option} {value}" for option, value in choices.items() if value)

@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Literal, Protocol
 
 import msgspec
 
+from backbones.errors import BadWeights
+
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor, nn
 
 RESIZE = "tf1-align-corners-bilinear-squash"
 NORMALISATION = "[-1, 1]"
+PARTS = ("all", "test", "train", "valid")
+"""What a card may say of a domain: the splits whose classes the weights were fitted to; "all" is every class of it."""
+_OTHER_WORDS = {"train-classes": "train"}
 
 
 class BackboneCard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Provenance of a backbone, kept as JSON beside its weights.
 
     `image_size`, `resize`, `normalisation` (`[-1, 1]`, or mean and std: `backbones.normalisation`): the pixels it was
-    made for. `trained_on`: the splits of each domain that its weights have been fitted to; a domain that is absent is
-    unseen if `training_data_known`, else nobody knows.
+    made for. `trained_on`: of each domain, the parts (PARTS) that its weights have been fitted to; a domain that is
+    absent is unseen if `training_data_known`, else nobody knows.
     `command`, `seed`: how the weights were made. `notes`: what a reader of the results should know.
+    Raises BadWeights for a part that does not exist.
     """
 
     name: str
@@ -38,15 +47,35 @@ class BackboneCard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     seed: int | None = None
     notes: str = ""
 
+    def __post_init__(self) -> None:
+        try:
+            checked = {domain: checked_parts(domain, parts) for domain, parts in self.trained_on.items()}
+        except BadWeights as error:
+            raise BadWeights(f"card of backbone {self.name!r}: trained_on: {error}") from error
+        msgspec.structs.force_setattr(self, "trained_on", checked)
+
     def seen(self, domain: str) -> Literal["seen", "unseen", "unknown"]:
         """Whether the weights were trained on the domain's train classes; decides the published learning rates."""
-        if "train" in self.trained_on.get(domain, ()):
+        if {"train", "all"} & set(self.trained_on.get(domain, ())):
             return "seen"
         return "unseen" if self.training_data_known else "unknown"
 
     def contaminated(self, domain: str, split: str = "test") -> bool:
         """Whether the classes of that split are known to have been trained on, so that testing there proves little."""
-        return split in self.trained_on.get(domain, ())
+        return bool({split, "all"} & set(self.trained_on.get(domain, ())))
+
+
+def checked_parts(domain: str, parts: Iterable[str]) -> tuple[str, ...]:
+    """What was trained on of a domain, each part once, in the words of PARTS. Raises BadWeights for any other word."""
+    found = tuple(dict.fromkeys(_OTHER_WORDS.get(part, part) for part in parts))
+    if not found:
+        raise BadWeights(f"{domain}: no part given; known: {', '.join(PARTS)}")
+    for part in found:
+        if part not in PARTS:
+            close = difflib.get_close_matches(part, PARTS, n=1)
+            hint = f" Did you mean {close[0]!r}?" if close else ""
+            raise BadWeights(f"{domain}: no part {part!r}.{hint} Known: {', '.join(PARTS)}")
+    return found
 
 
 class Network(Protocol):
@@ -73,6 +102,7 @@ class Backbone(Protocol):
     name: str
     card: BackboneCard
     feature_dim: int
+    dtype: torch.dtype
     module: nn.Module
 
     def embed(self, images: Tensor) -> Tensor:

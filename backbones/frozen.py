@@ -21,7 +21,7 @@ class FrozenBackbone:
         self.feature_dim = cast(Network, network).feature_dim
         self.module = normalised(network, card.normalisation).to(device, dtype).eval().requires_grad_(False)
         convert_conv2d_weight_memory_format(self.module, self._format)
-        self._device, self._dtype = device, dtype
+        self._device, self.dtype = device, dtype
 
     @torch.no_grad()
     def embed(self, images: Tensor) -> Tensor:
@@ -34,4 +34,4 @@ class FrozenBackbone:
         return cast(Network, self.module).maps(self._input(images))
 
     def _input(self, images: Tensor) -> Tensor:
-        return images.to(self._device, self._dtype).contiguous(memory_format=self._format)
+        return images.to(self._device, self.dtype).contiguous(memory_format=self._format)

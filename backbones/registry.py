@@ -69,13 +69,10 @@ def members_of(backbone: Backbone) -> tuple[Backbone, ...]:
 
 def identity(backbone: Backbone) -> str:
     """Hex digest of all that decides an embedding: network, weights, preprocessing, dtype. Keys rows and caches."""
-    import torch
-
     members = members_of(backbone)
     if len(members) > 1:
         return hashlib.sha256("+".join(map(identity, members)).encode()).hexdigest()
     card = backbone.card
-    blank = torch.zeros(1, 3, card.image_size, card.image_size)
     parts = {
         "arch": card.arch,
         "widths": card.widths,
@@ -84,7 +81,7 @@ def identity(backbone: Backbone) -> str:
         "resize": card.resize,
         "normalisation": card.normalisation,
         "weights": card.weights_sha256,
-        "dtype": str(backbone.embed(blank).dtype),
+        "dtype": str(backbone.dtype),
     }
     return hashlib.sha256(msgspec.json.encode(parts, order="sorted")).hexdigest()
 

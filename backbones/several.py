@@ -19,7 +19,7 @@ class SeveralBackbones:
         _check_equal("features", [member.feature_dim for member in members], members)
         _check_equal("image sizes", [member.card.image_size for member in members], members)
         self.card = joint_card([member.card for member in members])
-        self.name, self.feature_dim = self.card.name, members[0].feature_dim
+        self.name, self.feature_dim, self.dtype = self.card.name, members[0].feature_dim, members[0].dtype
         self.module: nn.Module = nn.ModuleList(member.module for member in members)
 
     def embed(self, images: Tensor) -> Tensor:

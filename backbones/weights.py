@@ -49,7 +49,7 @@ def load_weights(file: Path) -> tuple[dict[str, Tensor], BackboneCard]:
     data = file.read_bytes()
     try:
         card = msgspec.json.decode(card_path(file).read_bytes(), type=BackboneCard)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, BadWeights) as error:
         raise BadWeights(f"{card_path(file)}: not a backbone card ({error})") from error
     digest = hashlib.sha256(data).hexdigest()
     if digest != card.weights_sha256:

@@ -16,12 +16,13 @@ from pathlib import Path
 
 import numpy as np
 
-from episodes.dataset import MAX_OPEN_FILES, DatasetRecords, EncodedImage
+from episodes.dataset import MAX_OPEN_FILES, EncodedImage
 from episodes.dumped_records import COUNTS_FILE, PARTS, episode_file, example, index_dump, open_file
 from episodes.errors import BadPlan
 from episodes.plan import DomainPlan, Episode
 from episodes.sampling import EpisodeConfig
 from episodes.spec import SPLITS, DatasetSpec
+from episodes.stored_records import Records
 from episodes.tfrecord import write_records
 from results.files import finish_folder, only_writer, sync, unfinished_folder, write_whole
 
@@ -84,7 +85,7 @@ class DumpedRecords:
 
 def dump_domain(
     plan: DomainPlan,
-    records: DatasetRecords | DumpedRecords,
+    records: Records,
     folder: Path,
     advance: Callable[[int], None] = lambda episodes: None,
 ) -> None:
@@ -169,9 +170,7 @@ def _counts(plan: DomainPlan) -> bytes:
     return json.dumps(counts, indent=2).encode()
 
 
-def _write_episodes(
-    plan: DomainPlan, records: DatasetRecords | DumpedRecords, folder: Path, advance: Callable[[int], None]
-) -> None:
+def _write_episodes(plan: DomainPlan, records: Records, folder: Path, advance: Callable[[int], None]) -> None:
     part = unfinished_folder(folder, secrets.token_hex(32))  # a key of its own: no dump goes on where another stopped
     try:
         # Before the episodes: a part of a dump contradicts its counts, wherever it is copied or renamed to.
@@ -184,7 +183,7 @@ def _write_episodes(
         shutil.rmtree(part, ignore_errors=True)
 
 
-def _write_episode(folder: Path, task: int, episode: Episode, records: DatasetRecords | DumpedRecords) -> None:
+def _write_episode(folder: Path, task: int, episode: Episode, records: Records) -> None:
     sets = (
         (episode.support_classes, episode.support_records, episode.support_labels),
         (episode.query_classes, episode.query_records, episode.query_labels),

@@ -61,6 +61,10 @@ class NotEnoughImages(EpisodesError):
     """The protocol asks a split for more classes or images than it has."""
 
 
+class BadFeatures(EpisodesError):
+    """A file of pre-computed features that cannot be used."""
+
+
 class BadPlan(EpisodesError):
     """A plan file that cannot be read, or a plan that cannot be made."""
 

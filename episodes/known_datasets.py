@@ -3,8 +3,9 @@
 The facts lie in `known_datasets.toml`; here they become frozen values.
 """
 
+import difflib
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import accumulate
 from pathlib import Path
 from types import MappingProxyType
@@ -22,6 +23,7 @@ _FACTS = Path(__file__).with_suffix(".toml")
 class KnownDataset(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One data set as published (Triantafillou et al. 2020; Requeima et al. 2019 for the last three).
 
+    `aliases`: other spellings of its name.
     `classes`, `images`: per "train", "valid" and "test". `superclasses`: likewise, Omniglot's alphabets.
     `eligible_nodes`: per split (number, fewest leaves, most leaves) of the nodes that ImageNet's episodes start from.
     `test_images_per_class`: (smallest, largest). `seen_in`: the settings that train on its train classes, "mdl" (eight
@@ -29,6 +31,7 @@ class KnownDataset(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """
 
     name: str
+    aliases: tuple[str, ...] = ()
     display: str
     kind: Literal["flat", "bilevel", "dag"]
     classes: dict[str, int]
@@ -50,6 +53,15 @@ def _load() -> Mapping[str, KnownDataset]:
 
 KNOWN: Mapping[str, KnownDataset] = _load()
 """The data sets by the name of their folder, in the order of the published tables."""
+
+
+def nearest_name(name: str, others: Iterable[str] = ()) -> str | None:
+    """The known data set, or one of `others`, that a misspelt or foreign name seems to mean; None if none is near."""
+    meant = {spelling: known.name for known in KNOWN.values() for spelling in (known.name, *known.aliases)}
+    meant |= {other: other for other in others}
+    spelt = name.lower().replace("-", "_").replace(" ", "_")
+    near = difflib.get_close_matches(spelt, meant, n=1, cutoff=0.75)
+    return meant[near[0]] if near else None
 
 
 def unlike_published(spec: DatasetSpec, known: KnownDataset) -> list[str]:

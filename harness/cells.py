@@ -10,10 +10,9 @@ from typing import Any, NamedTuple
 import backbones
 from backbones.contract import Backbone
 from episodes.plan import DomainPlan, Plan
-from harness.evaluate import EpisodeResult, load_backbone
+from harness.blocks import EpisodeResult
 from harness.methods import Configured, configure
 from harness.pixels import PixelChoice, Records
-from harness.planned import Planned, load_episodes, sample_episodes
 from harness.request import Request
 from harness.views import described
 from results.entries import Entry
@@ -22,12 +21,14 @@ from results.store import ResultStore
 
 
 class DomainRun(NamedTuple):
-    """A domain in a run. `records_hash`: identity of the split's images; `seen`: the backbone card's word on it."""
+    """A domain in a run. `records_hash`: identity of the split's images; `seen`, `contaminated`: the backbone card's
+    word on it."""
 
     name: str
     records: Records
     records_hash: str
     seen: str
+    contaminated: bool
     plan: DomainPlan
 
 
@@ -58,11 +59,11 @@ class Run:
 
 def prepare(request: Request) -> Run:
     """Configure each method for each domain, open the records and make the plan; wrong names fail before slow steps."""
-    backbone = load_backbone(request.backbone, request.device)
+    backbone = request.backbone.load(request.device)
     identity = backbones.identity(backbone)
-    pixels = PixelChoice(request.pixels, backbone.card.image_size, request.cache)
-    names = [domain.name for domain in request.domains]
-    seen = {name: backbone.card.seen(name) for name in names}
+    card = backbone.card
+    pixels = PixelChoice(request.pixels, card.image_size, request.cache)
+    seen = {domain.name: card.seen(domain.name) for domain in request.domains}
     configured = {
         name: [
             configure(method, name, state, request.benchmark.setting, backbone, request.hyper)
@@ -70,35 +71,13 @@ def prepare(request: Request) -> Run:
         ]
         for name, state in seen.items()
     }
-    planned = _planned(request)
+    planned = request.source.plan(request)
     cells = []
     for (name, records), domain_plan in zip(planned.domains, planned.plan.domains, strict=True):
-        domain = DomainRun(name, records, records.split_fingerprint(request.split), seen[name], domain_plan)
+        fingerprint, contaminated = records.split_fingerprint(request.split), card.contaminated(name, request.split)
+        domain = DomainRun(name, records, fingerprint, seen[name], contaminated, domain_plan)
         cells += [Cell(domain, chosen, _keys(domain, chosen, identity, pixels)) for chosen in configured[name]]
     return Run(request, planned.plan, planned.left_out, backbone, identity, pixels, cells)
-
-
-def _planned(request: Request) -> Planned:
-    if request.episodes is not None:
-        return load_episodes(
-            request.benchmark,
-            request.domains,
-            named=request.named,
-            episodes=request.episodes,
-            cache=request.cache,
-            split=request.split,
-            tasks=request.tasks,
-        )
-    return sample_episodes(
-        request.benchmark,
-        request.domains,
-        named=request.named,
-        records=request.records,
-        cache=request.cache,
-        split=request.split,
-        tasks=request.tasks or request.benchmark.tasks,
-        seed=request.seed,
-    )
 
 
 def record(store: ResultStore, run: Run) -> None:
@@ -122,6 +101,7 @@ def record(store: ResultStore, run: Run) -> None:
             backbone_hash=run.backbone_hash,
             flags=json.dumps(_flags(cell.configured, run.pixels)),
             seen=cell.domain.seen,
+            contaminated=cell.domain.contaminated,
         )
         for cell in run.cells
     ]

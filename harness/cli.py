@@ -56,6 +56,12 @@ def run(
     episodes: Annotated[
         Path | None, typer.Option(help="Run these dumped episodes (<split>/<data set>/episode-*) instead of sampling.")
     ] = None,
+    features: Annotated[
+        Path | None, typer.Option(help="Run on these features (NAME.npz with features, labels) instead of images.")
+    ] = None,
+    trained_on: Annotated[
+        str | None, typer.Option(help="What the network of --features was trained on, as in ilsvrc_2012=all,omniglot.")
+    ] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1 ...")] = "cpu",
     dtype: Annotated[str, typer.Option(help="Precision of the backbone: float32, float64 or bfloat16.")] = "float32",
     workers: Annotated[int | None, typer.Option(min=1, help="Processes (default: one per core; 1 on a GPU).")] = None,
@@ -70,6 +76,11 @@ def run(
     """Run what is missing of a benchmark, and print its leaderboard."""
     if episodes is not None and _was_given(context, "records"):
         fail("error: --episodes brings its own images, so that --records has no use; leave out one of them", 2)
+    for option in ("backbone", "weights", "records", "episodes", "dtype", "pixels"):
+        if features is not None and _was_given(context, option):
+            fail(f"error: --features are all that a run needs, so that --{option} has no use; leave out one of them", 2)
+    if trained_on is not None and features is None:
+        fail("error: --trained-on is about --features; a backbone has a card that says it", 2)
 
     from harness.commands import build_request
     from harness.run import run as run_benchmark
@@ -87,6 +98,8 @@ def run(
         out=out,
         records=records,
         episodes=episodes,
+        features=features,
+        trained_on=names(trained_on),
         device=device,
         dtype=dtype,
         workers=workers,

@@ -35,7 +35,7 @@ def import_weights(
     ] = None,
     trained_on: Annotated[
         str | None,
-        typer.Option(help="Domains whose train classes it saw, as in ilsvrc_2012,omniglot; all classes: mnist=all."),
+        typer.Option(help="Domains it saw: their train classes, or all, as in ilsvrc_2012=all,omniglot."),
     ] = None,
 ) -> None:
     """Turn a checkpoint into a backbone, strictly and without unpickling code."""

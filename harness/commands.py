@@ -11,17 +11,19 @@ import backbones
 from episodes.plan import DomainPlan, Plan
 from episodes.plan_file import save_plan
 from episodes.spec import SPLITS
+from harness.blocks import BackboneChoice, Network, load_backbone
 from harness.config import Benchmark, known_benchmarks, load_benchmark
 from harness.domains import cache_folder, check_records, resolve
 from harness.engines.local import default_workers
 from harness.errors import HarnessError, unknown
 from harness.estimate import estimate
-from harness.evaluate import BackboneChoice, load_backbone
 from harness.methods import checked_hyper, parse_methods
 from harness.pixels import PIXELS, Pixels
 from harness.planned import check_dump, dump_episodes, resolve_dumped, sample_episodes
 from harness.report import report
 from harness.request import Request
+from harness.sources import EpisodeSource, FromDump, FromRecords
+from harness.trained_on import parse_trained_on
 from results.store import ResultStore
 
 DTYPES = ("float32", "float64", "bfloat16")
@@ -41,6 +43,8 @@ def build_request(
     out: Path,
     records: Path | None,
     episodes: Path | None,
+    features: Path | None,
+    trained_on: tuple[str, ...] | None,
     device: str,
     dtype: str,
     workers: int | None,
@@ -49,36 +53,52 @@ def build_request(
     """The request of a run; what is not given comes from the benchmark. Raises HarnessError naming the option."""
     benchmark = load_benchmark(benchmark_name)
     split = checked_split(benchmark, split)
-    if episodes is not None and seed:
-        raise HarnessError(f"--seed {seed}: dumped episodes are what they are; leave out --seed or --episodes")
-    benchmark = resolve(benchmark, records) if episodes is None else resolve_dumped(benchmark, episodes, split)
-    domains = benchmark.select(datasets)
-    if episodes is None:
+    source: EpisodeSource
+    network: Network
+    if features is not None:
+        from harness.given_features import features_run
+
+        known = None if trained_on is None else parse_trained_on(trained_on)
+        benchmark, domains, source, network = features_run(features, benchmark, datasets, split, known)
+    elif episodes is not None:
+        if seed:
+            raise HarnessError(f"--seed {seed}: dumped episodes are what they are; leave out --seed or --episodes")
+        benchmark, source = resolve_dumped(benchmark, episodes, split), FromDump(episodes.absolute())
+        domains, network = benchmark.select(datasets), _network(benchmark, backbone, weights, dtype)
+    else:
+        benchmark, source = resolve(benchmark, records), FromRecords(records and records.absolute())
+        domains = benchmark.select(datasets)
         check_records(benchmark, domains, records)
-    chosen = backbone or benchmark.backbone or ("resnet18" if weights else None)
-    if chosen is None:
-        raise HarnessError(
-            f"benchmark {benchmark.name!r} has no backbone of its own: give --backbone NAME or --backbone "
-            f"FILE.safetensors (make: BACKBONE=...); `metabench weights import` makes one from a checkpoint"
-        )
+        network = _network(benchmark, backbone, weights, dtype)
     return Request(
         benchmark=benchmark,
         domains=domains,
         named=datasets is not None,
         methods=tuple(parse_methods([adapters] if adapters and adapters.strip() else benchmark.adapters)),
         hyper=checked_hyper(hyper),
-        backbone=backbone_choice(chosen, weights, dtype),
+        backbone=network,
         split=split,
         tasks=tasks,
         seed=seed,
         out=out,
-        records=records and records.absolute(),
-        episodes=episodes and episodes.absolute(),
+        source=source,
         cache=cache_folder(),
+        vectors=cache_folder(),
         device=checked_device(device),
         workers=workers or default_workers(device),
-        pixels=checked_pixels(pixels),
+        pixels=checked_pixels(pixels) if features is None else "none",
     )
+
+
+def _network(benchmark: Benchmark, backbone: str | None, weights: Path | None, dtype: str) -> BackboneChoice:
+    """The backbone that the user names, or the benchmark's own."""
+    chosen = backbone or benchmark.backbone or ("resnet18" if weights else None)
+    if chosen is None:
+        raise HarnessError(
+            f"benchmark {benchmark.name!r} has no backbone of its own: give --backbone NAME or --backbone "
+            f"FILE.safetensors (make: BACKBONE=...); `metabench weights import` makes one from a checkpoint"
+        )
+    return backbone_choice(chosen, weights, dtype)
 
 
 def backbone_choice(name: str, weights: Path | None, dtype: str) -> BackboneChoice:

@@ -23,9 +23,15 @@ MOST_DECODERS = 16
 """Processes that decode for one network; more than any is known to need."""
 
 
-def open_store(backbone: Backbone, flags: Mapping[str, Any], cache: Path) -> EmbeddingStore:
-    """The cache of one network's vectors; its key covers weights, preprocessing, dtype and what made the pixels."""
-    return EmbeddingStore(cache / "embeddings", canonical_hash([backbones.identity(backbone), flags]))
+def open_store(backbone: Backbone, flags: Mapping[str, Any], folder: Path) -> EmbeddingStore:
+    """One network's vectors in `folder`; their key covers weights, preprocessing, dtype and what made the pixels.
+
+    A backbone that brings its `vectors` along (`harness.given_features`) is served from those, and lacks none.
+    """
+    given = getattr(backbone, "vectors", None)
+    if given is not None:
+        return given
+    return EmbeddingStore(folder / "embeddings", canonical_hash([backbones.identity(backbone), flags]))
 
 
 def missing_images(data: Records, plan: DomainPlan, store: EmbeddingStore) -> Images:

@@ -13,6 +13,10 @@ class HarnessError(Exception):
     """A wrong option, benchmark file or combination; its text is one line for the user."""
 
 
+class NoNetwork(HarnessError):
+    """Features were given without the network that made them."""
+
+
 USER_ERRORS = (HarnessError, AdapterError, BackboneError, EpisodesError, ResultsError, OSError)
 
 

@@ -49,10 +49,11 @@ class Task(NamedTuple):
     query_labels: Tensor
 
 
-def check_needs(name: str, adapter: Adapter) -> None:
-    """Refuse an adapter that asks for what this harness cannot give. Raises HarnessError."""
-    for wish in sorted({*adapter.needs, adapter.takes} - PROVIDED):
-        raise HarnessError(f"adapter {name!r} needs {wish!r}; episodes offer {', '.join(sorted(PROVIDED))}")
+def check_needs(name: str, adapter: Adapter, offered: frozenset[str] = PROVIDED) -> None:
+    """Refuse an adapter that asks for what episodes do not offer. Raises HarnessError."""
+    wishes = {*adapter.needs, adapter.takes} | ({"images"} if getattr(adapter, "views", None) else set())
+    for wish in sorted(wishes - offered):
+        raise HarnessError(f"adapter {name!r} needs {wish!r}; episodes offer {', '.join(sorted(offered))}")
 
 
 def make_task(data: DomainData, task: int, adapter: Adapter, backbone: Backbone | None, device: str) -> Task:

@@ -32,7 +32,7 @@ def write_manifest(run: "Run", *, embedded: int, computed: int) -> None:
         "backbone_hash": run.backbone_hash,
         "device": request.device,
         "pixels": run.pixels.flags,
-        "dumped_episodes": str(request.episodes) if request.episodes else None,
+        **request.source.facts,
         "workers": request.workers,
         "images_embedded": embedded,
         "episodes_computed": computed,

@@ -12,8 +12,8 @@ import backbones
 from adapters.contract import Adapter
 from backbones.contract import Backbone
 from harness.config import Setting
-from harness.errors import HarnessError, unknown
-from harness.inputs import check_needs
+from harness.errors import HarnessError, NoNetwork, unknown
+from harness.inputs import PROVIDED, check_needs
 from results.identity import canonical_hash
 
 Hyper = Literal["official", "fixed"]
@@ -107,8 +107,11 @@ def configure(
         hyper = "fixed"
     test = (domain, seen == "seen") if hyper == "official" else (ANY_DOMAIN, False)
     published = adapters.official_hyperparameters(method.name, *test, setting, method.given)
-    adapter = adapters.load(method.name, backbone=backbone, **{**published, **method.given})
-    check_needs(method.name, adapter)
+    try:
+        adapter = adapters.load(method.name, backbone=backbone, **{**published, **method.given})
+    except NoNetwork as error:
+        raise HarnessError(f"adapter {method.name!r} needs the network itself: {error}") from error
+    check_needs(method.name, adapter, getattr(backbone, "offers", PROVIDED))
     networks = len(backbones.members_of(backbone))
     if networks > 1 and not adapter.over_backbones:
         raise HarnessError(f"adapter {method.name!r} works on one network, not {networks} ({backbone.name})")

@@ -4,7 +4,7 @@ import functools
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 
@@ -12,17 +12,30 @@ from episodes import decode
 from episodes.dataset import DatasetRecords
 from episodes.dumped import DumpedRecords
 from episodes.images import Images, Source
+from episodes.spec import DatasetSpec
+from episodes.stored_records import Records as ImageRecords
 from episodes.stored_records import StoredRecords
 
-Pixels = Literal["keep", "decode", "rounded"]
-Records = DatasetRecords | DumpedRecords
-PIXELS: tuple[Pixels, ...] = get_args(Pixels)
+Pixels = Literal["keep", "decode", "rounded", "none"]
+PIXELS: tuple[Pixels, ...] = ("keep", "decode", "rounded")
+"""What a user may choose; "none" is for features that come without images."""
 _SAMPLE = 50
 _SHARE_OF_FREE_DISK = 0.5
 
 
+class Records(ImageRecords, Protocol):
+    """One domain of a run: `DatasetRecords`, `DumpedRecords` or `FeatureRecords`. `folder`: where it lies."""
+
+    folder: Path
+    spec: DatasetSpec
+
+    def split_fingerprint(self, split: str) -> str:
+        """Identity of all images of a split."""
+        ...
+
+
 class PixelChoice(NamedTuple):
-    """`kind`: one of PIXELS; `size`: the network's image size; `cache`: where kept pixels lie."""
+    """`kind`: one of PIXELS, or "none"; `size`: the network's image size; `cache`: where kept pixels lie."""
 
     kind: Pixels
     size: int
@@ -31,6 +44,8 @@ class PixelChoice(NamedTuple):
     @property
     def flags(self) -> Mapping[str, Any]:
         """What of this changes embeddings, for row keys: kept pixels at their own size are as good as decoded ones."""
+        if self.kind == "none":
+            return {"pixels": "none"}
         made = f"rounded to 8 bits at {self.size}" if self.kind == "rounded" else "exact"
         return {"pixels": made, "decoder": decode.VERSION}
 

@@ -40,15 +40,31 @@ def sample_episodes(
 ) -> Planned:
     """Sample `tasks` episodes of each domain. `named`: the user chose the domains by name, so none may be left out."""
     opened = open_domains(benchmark, domains, records, cache)
-    kept, left_out = with_split(opened, benchmark, split, named=named)
+    for _, data in opened:
+        check_class_files(data.folder, data.spec, split)
+    return sample_from(opened, benchmark, named=named, split=split, tasks=tasks, seed=seed)
+
+
+def sample_from(
+    opened: Sequence[OpenDomain],
+    benchmark: Benchmark,
+    *,
+    named: bool,
+    split: str,
+    tasks: int,
+    seed: int,
+    left_out: str = "",
+) -> Planned:
+    """The same, from domains that are open. `left_out`: a line about others that are not."""
+    kept, without_split = with_split(opened, benchmark, split, named=named)
     plans = []
     for name, data in kept:
-        check_class_files(data.folder, data.spec, split)
         try:
             plans.append(plan_domain(name, data.spec, split=split, protocol=benchmark.protocol, seed=seed, tasks=tasks))
         except NotEnoughImages as error:
             raise NotEnoughImages(f"{error}{to_run_the_rest(kept, name)}") from error
-    return Planned(kept, Plan(benchmark.name, split, seed, tasks, tuple(plans)), left_out)
+    said = "; ".join(filter(None, (left_out, without_split)))
+    return Planned(kept, Plan(benchmark.name, split, seed, tasks, tuple(plans)), said)
 
 
 def resolve_dumped(benchmark: Benchmark, episodes: Path, split: str) -> Benchmark:

@@ -3,32 +3,33 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.blocks import Network
 from harness.config import Benchmark, Domain
-from harness.evaluate import BackboneChoice
 from harness.methods import Hyper, Method
 from harness.pixels import Pixels
+from harness.sources import EpisodeSource
 
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
     """One run. `named`: the user chose the domains by name; `hyper`: see harness.methods; `tasks`: None for the
-    benchmark's number, or for all dumped episodes; `records`: the folder of the user's own data sets, if any;
-    `episodes`: dumped ones to run instead of sampling; `out`: where results go; `cache`: where what can be made again
-    is kept; `workers`: processes that adapt at the same time; `pixels`: see harness.pixels."""
+    benchmark's number, or for all dumped episodes; `source`: where episodes come from; `out`: where results go;
+    `cache`: where what can be made again is kept; `vectors`: the same for embeddings; `workers`: processes that adapt
+    at the same time; `pixels`: see harness.pixels."""
 
     benchmark: Benchmark
     domains: tuple[Domain, ...]
     named: bool
     methods: tuple[Method, ...]
     hyper: Hyper
-    backbone: BackboneChoice
+    backbone: Network
     split: str
     tasks: int | None
     seed: int
     out: Path
-    records: Path | None
-    episodes: Path | None
+    source: EpisodeSource
     cache: Path
+    vectors: Path
     device: str
     workers: int
     pixels: Pixels

@@ -13,11 +13,11 @@ import backbones
 from backbones.contract import Backbone
 from episodes.plan import blocks
 from episodes.plan_file import save_plan
+from harness.blocks import BLOCK, Block
 from harness.cautions import cautions
 from harness.cells import Cell, DomainRun, Run, prepare, record, row_of
 from harness.embed import embed_images, load_features, missing_images, open_store
 from harness.engines.local import run_blocks
-from harness.evaluate import BLOCK, Block
 from harness.inputs import DomainData
 from harness.manifest import write_manifest
 from harness.pixels import PixelChoice, bytes_to_keep, room_for
@@ -40,14 +40,19 @@ def run(request: Request, console: Console) -> None:
     for caution in cautions(current):
         console.print(f"caution   {caution}", style="yellow", highlight=False, markup=False)
     with ResultStore(request.out / "results.sqlite") as store:
-        record(store, current)
-        todo = list(_missing_blocks(store, current))
-        pixels = _keep_pixels(current, [cell for cell, _ in todo], console)
-        embedded = _embed(current, [cell for cell, _ in todo], pixels, console)
-        computed = _adapt(current, todo, pixels, store, console)
+        embedded, computed = compute(current, store, console)
         write_manifest(current, embedded=embedded, computed=computed)
         report(store, plan.hash, request.out, console)
     _say(console, f"{time.perf_counter() - started:.0f} s in all")
+
+
+def compute(current: Run, store: ResultStore, console: Console) -> tuple[int, int]:
+    """Compute and store what the store lacks of a run; the number of images embedded and of episodes computed."""
+    record(store, current)
+    todo = list(_missing_blocks(store, current))
+    pixels = _keep_pixels(current, [cell for cell, _ in todo], console)
+    embedded = _embed(current, [cell for cell, _ in todo], pixels, console)
+    return embedded, _adapt(current, todo, pixels, store, console)
 
 
 def _missing_blocks(store: ResultStore, current: Run) -> Iterator[tuple[Cell, range]]:
@@ -93,7 +98,7 @@ def _embed(current: Run, cells: list[Cell], pixels: Mapping[str, PixelChoice], c
 def _embed_with(
     backbone: Backbone, current: Run, domains: list[DomainRun], pixels: Mapping[str, PixelChoice], console: Console
 ) -> int:
-    store = open_store(backbone, current.pixels.flags, current.request.cache)
+    store = open_store(backbone, current.pixels.flags, current.request.vectors)
     pinned = current.request.device.startswith("cuda")
     missing = [missing_images(domain.records, domain.plan, store) for domain in domains]
     total = sum(len(images.classes) for images in missing)
@@ -131,7 +136,9 @@ def _adapt(
 def _jobs(current: Run, todo: list[tuple[Cell, range]], pixels: Mapping[str, PixelChoice]) -> Iterator[Block]:
     """The blocks as work for the engine; a domain's features are loaded when its turn comes."""
     request, features = current.request, None
-    stores = [open_store(each, current.pixels.flags, request.cache) for each in backbones.members_of(current.backbone)]
+    stores = [
+        open_store(each, current.pixels.flags, request.vectors) for each in backbones.members_of(current.backbone)
+    ]
     data: DomainData | None = None
     for cell, tasks in todo:
         domain, configured = cell.domain, cell.configured

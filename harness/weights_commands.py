@@ -1,6 +1,5 @@
 """`metabench weights`: what its commands do."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -8,8 +7,8 @@ from rich.console import Console
 import backbones
 from backbones.contract import Backbone, BackboneCard
 from harness.errors import HarnessError
+from harness.trained_on import doubtful_names, parse_trained_on
 
-SPLITS = ("train", "valid", "test", "all")
 UNKNOWN = "unknown: domains are shown as '?' and get the unseen rates"
 
 
@@ -29,6 +28,7 @@ def import_weights(
     """Import published weights, show their card, and say how to use them."""
     from backbones.checkpoints import import_checkpoint
 
+    known = None if trained_on is None else parse_trained_on(trained_on)
     import_checkpoint(
         checkpoint,
         arch,
@@ -38,10 +38,12 @@ def import_weights(
         stem_padding=stem_padding,
         image_size=image_size,
         normalisation=normalisation,
-        trained_on=None if trained_on is None else parse_trained_on(trained_on),
+        trained_on=known,
     )
     console.print(f"wrote {out} and its card", highlight=False, soft_wrap=True, markup=False)
     show_weights(console, out)
+    for line in doubtful_names(known or ()):
+        console.print(f"caution   {line}", style="yellow", highlight=False, soft_wrap=True, markup=False)
     console.print(f"use it with: --backbone {out}", highlight=False, soft_wrap=True, markup=False)
 
 
@@ -91,15 +93,3 @@ def parse_widths(texts: tuple[str, ...]) -> tuple[int, ...]:
     if len(texts) != 4 or not all(text.isdecimal() and int(text) for text in texts):
         raise HarnessError(f"--widths {','.join(texts)}: give four whole numbers, as in 64,128,256,512")
     return tuple(map(int, texts))
-
-
-def parse_trained_on(texts: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """domain -> splits, from "domain" (its train classes) and "domain=split". HarnessError for an unknown split."""
-    trained_on: dict[str, tuple[str, ...]] = {}
-    for text in texts:
-        domain, equals, split = text.partition("=")
-        split = split if equals else "train"
-        if not domain or split not in SPLITS:
-            raise HarnessError(f"--trained-on {text}: give domains, or domain=split with one of {', '.join(SPLITS)}")
-        trained_on[domain] = tuple(dict.fromkeys((*trained_on.get(domain, ()), split)))
-    return trained_on

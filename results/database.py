@@ -22,6 +22,8 @@ def connect(path: Path, *, create: bool = True) -> sqlite3.Connection:
             connection = on_failure.enter_context(closing(sqlite3.connect(path, timeout=BUSY_S, isolation_level=None)))
             if not _is_store(connection, path):
                 _create_tables(connection, path)
+            if _version(connection) < schema.VERSION:
+                _migrate(connection)
             _make_durable(connection, "delete" if on_network(path) else "wal")
             on_failure.pop_all()
             return connection
@@ -49,14 +51,14 @@ def explain(path: Path, error: Exception) -> str:
 
 
 def _is_store(connection: sqlite3.Connection, path: Path) -> bool:
-    """False for an empty file; other programs' files and other versions are refused."""
+    """False for an empty file; other programs' files and newer versions are refused."""
     if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0:
         return False
     owner = connection.execute("PRAGMA application_id").fetchone()[0]
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    version = _version(connection)
     if owner != schema.APPLICATION_ID:
         raise StoreError(f"{path}: an SQLite file of another program; move it away or choose another --out")
-    if version != schema.VERSION:
+    if version != schema.VERSION and version not in schema.MIGRATIONS:
         raise StoreError(
             f"{path}: written by another version of Metabench (schema {version}, this one reads {schema.VERSION});"
             " use that version or choose another --out"
@@ -72,6 +74,19 @@ def _create_tables(connection: sqlite3.Connection, path: Path) -> None:
         connection.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version = {schema.VERSION}")
     connection.execute("COMMIT")
+
+
+def _migrate(connection: sqlite3.Connection) -> None:
+    """Bring an older store to this version, in one transaction."""
+    connection.execute("BEGIN IMMEDIATE")
+    for version in range(_version(connection), schema.VERSION):  # none, if another process has just done it
+        connection.execute(schema.MIGRATIONS[version])
+    connection.execute(f"PRAGMA user_version = {schema.VERSION}")
+    connection.execute("COMMIT")
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    return connection.execute("PRAGMA user_version").fetchone()[0]
 
 
 def _make_durable(connection: sqlite3.Connection, journal: str) -> None:

@@ -26,15 +26,16 @@ class Entry:
     backbone_hash: str
     flags: str  # JSON object
     seen: str  # seen | unseen | unknown: what the backbone's card says of the domain now
+    contaminated: bool = False  # it says that the backbone was trained on the very classes of the plan's split
 
 
 def name_methods(rows: pd.DataFrame, entries: pd.DataFrame) -> pd.DataFrame:
-    """The rows of a plan that belong to its entries, with the column `method` and the entry's `backbone` and `seen`.
+    """The rows of a plan that belong to its entries, with `method` and the entry's `backbone`, `seen`, `contaminated`.
 
     A row stands once for every entry that it answers (`url` and `url(lr=1.0)` may share theirs). Where a plan was run
     with several backbones, methods are called `<method> @ <backbone>`.
     """
     several = entries["backbone"].nunique() > 1
     names = entries["method"] + (" @ " + entries["backbone"] if several else "")
-    wanted = entries[[*CONFIGURATION, "backbone", "seen"]].assign(method=names)
+    wanted = entries[[*CONFIGURATION, "backbone", "seen", "contaminated"]].assign(method=names)
     return rows.drop(columns=["backbone", "seen"]).merge(wanted, on=CONFIGURATION, how="inner")

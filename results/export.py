@@ -15,17 +15,22 @@ def write_csv(board: Leaderboard, path: Path) -> None:
     """One line per method, the best average rank first; equal results give equal bytes.
 
     Accuracies in percent with four decimals, empty where episodes are missing. Columns: plan, benchmark, split, seed,
-    episodes (planned per domain), seen_domains, unseen_domains (space-separated), backbone, method, avg_rank,
-    seen_mean, unseen_mean, all_mean, then for each domain `<domain>` (mean), `<domain>_ci95`, `<domain>_rank` and
-    `<domain>_n` (episodes done).
+    episodes (planned per domain), seen_domains, unseen_domains (space-separated: those that the means below are taken
+    over), backbone, method, contaminated (the domains, space-separated, whose classes of this split the method's
+    backbone was trained on), avg_rank, seen_mean, unseen_mean, all_mean, then for each domain `<domain>` (mean),
+    `<domain>_ci95`, `<domain>_rank` and `<domain>_n` (episodes done).
     """
     plan = board.plan
-    groups = {f"{group}_domains": " ".join(domains_of(plan, board.seen, group)) for group in ("seen", "unseen")}
+    groups = {
+        f"{group}_domains": " ".join(domains_of(plan, board.seen, board.contaminated, group))
+        for group in ("seen", "unseen")
+    }
     leading = {"plan": plan.plan_hash, "benchmark": plan.benchmark, "split": plan.split, "seed": plan.seed}
     cells = {(cell["method"], cell["domain"]): cell for cell in board.cells.to_dict("records")}
     lines = []
     for method in board.methods.to_dict("records"):
         line = {**leading, "episodes": plan.tasks, **groups, "backbone": method["backbone"], "method": method["method"]}
+        line["contaminated"] = " ".join(d for d in plan.domains if cells[method["method"], d]["contaminated"])
         line["avg_rank"] = _decimals(method["avg_rank"])
         line |= {f"{group}_mean": _decimals(method[f"{group}_pct"]) for group in GROUPS}
         for domain in plan.domains:

@@ -1,7 +1,7 @@
 """From the rows of a plan to its leaderboard: means, intervals, averages, ranks and paired differences."""
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,7 +23,8 @@ class Leaderboard:
 
     plan: StoredPlan
     seen: Mapping[str, str]  # domain -> seen | unseen | unknown
-    cells: pd.DataFrame  # method, domain, n, planned, mean_pct, ci95_pct, rank
+    contaminated: frozenset[str]  # domains with a contaminated cell
+    cells: pd.DataFrame  # method, domain, n, planned, mean_pct, ci95_pct, contaminated, rank
     methods: pd.DataFrame  # method, backbone, avg_rank, seen_pct, unseen_pct, all_pct; the best average rank first
 
 
@@ -42,21 +43,20 @@ def leaderboard(rows: pd.DataFrame, plan: StoredPlan, seen: Mapping[str, str]) -
     Averages are plain means over domains: of the seen, of the unseen, and of all of them, those of unknown state
     included. Methods are ranked on a domain when all its planned episodes are done; a method that lacks an episode
     anywhere has no average and no average rank.
+
+    A domain with a contaminated cell (its backbone was trained on the very classes) is left out of the means over seen
+    and unseen domains, for every method, so that they compare. It stays in the mean over all, and in the ranks unless
+    only some of its cells are contaminated: then it is not ranked.
     """
     _check(rows, plan)
-    accuracies = _accuracies_pct(rows)
-    cells = pd.DataFrame(
-        [
-            _cell(method, domain, planned, accuracies.get((method, domain), np.empty(0)))
-            for method in sorted(rows["method"].unique())
-            for domain, planned in plan.domains.items()
-        ],
-        columns=["method", "domain", "n", "planned", "mean_pct", "ci95_pct"],
-    )
-    complete = cells.dropna().rename(columns={"domain": "dataset", "mean_pct": "accuracy", "ci95_pct": "ci95"})
+    cells = _cells(rows, plan)
+    complete = cells[~cells["domain"].isin(mixed_domains(cells))].dropna()
+    complete = complete.rename(columns={"domain": "dataset", "mean_pct": "accuracy", "ci95_pct": "ci95"})
     ranks = average_ranks(complete).rename(columns={"dataset": "domain"})
     cells = cells.merge(ranks, on=["method", "domain"], how="left")
-    return Leaderboard(plan=plan, seen=seen, cells=cells, methods=_summary(rows, cells, plan, seen))
+    contaminated = contaminated_domains(rows)
+    methods = _summary(rows, cells, plan, seen, contaminated)
+    return Leaderboard(plan=plan, seen=seen, contaminated=contaminated, cells=cells, methods=methods)
 
 
 def paired(rows: pd.DataFrame, plan: StoredPlan, seen: Mapping[str, str], baseline: str = "ncc") -> Differences:
@@ -71,7 +71,7 @@ def paired(rows: pd.DataFrame, plan: StoredPlan, seen: Mapping[str, str], baseli
         close = difflib.get_close_matches(baseline, methods, n=1)
         hint = f" Did you mean {close[0]!r}?" if close else ""
         raise LeaderboardError(f"no method {baseline!r} to compare with.{hint} Known: {', '.join(methods) or 'none'}")
-    accuracies = _accuracies_pct(rows)
+    accuracies, contaminated = _accuracies_pct(rows), contaminated_domains(rows)
     cells, averages = [], []
     for method in [name for name in methods if name != baseline]:
         found = {}
@@ -80,7 +80,8 @@ def paired(rows: pd.DataFrame, plan: StoredPlan, seen: Mapping[str, str], baseli
             whole = all(len(values) == planned for values in pair)
             found[domain] = paired_difference(*pair) if whole else (np.nan, np.nan)
             cells.append((method, domain, *found[domain]))
-        averages += [(method, group, *_average(found, plan, seen, group)) for group in GROUPS]
+        groups = {group: domains_of(plan, seen, contaminated, group) for group in GROUPS}
+        averages += [(method, group, *_average(found, domains)) for group, domains in groups.items()]
     return Differences(
         baseline=baseline,
         cells=pd.DataFrame(cells, columns=["method", "domain", "diff_pct", "ci95_pct"]),
@@ -97,9 +98,22 @@ def seen_states(rows: pd.DataFrame) -> dict[str, str]:
     }
 
 
-def domains_of(plan: StoredPlan, seen: Mapping[str, str], group: str) -> list[str]:
+def contaminated_domains(rows: pd.DataFrame) -> frozenset[str]:
+    """Domains whose very classes any backbone of a leaderboard was trained on."""
+    return frozenset(rows.loc[rows["contaminated"].astype(bool), "domain"])
+
+
+def mixed_domains(cells: pd.DataFrame) -> list[str]:
+    """Domains of which some cells are contaminated and others not; a cell without any episode is neither."""
+    kinds = cells[cells["n"] > 0].groupby("domain")["contaminated"].nunique()
+    return [str(domain) for domain in kinds.index[kinds > 1]]
+
+
+def domains_of(plan: StoredPlan, seen: Mapping[str, str], contaminated: Collection[str], group: str) -> list[str]:
     """The plan's domains that an average (seen | unseen | all) is taken over, in display order."""
-    return [domain for domain in plan.domains if group == "all" or seen.get(domain, "unknown") == group]
+    if group == "all":
+        return list(plan.domains)
+    return [d for d in plan.domains if seen.get(d, "unknown") == group and d not in contaminated]
 
 
 def _check(rows: pd.DataFrame, plan: StoredPlan) -> None:
@@ -124,28 +138,43 @@ def _accuracies_pct(rows: pd.DataFrame) -> dict[tuple[str, str], np.ndarray]:
     return found
 
 
+def _cells(rows: pd.DataFrame, plan: StoredPlan) -> pd.DataFrame:
+    """A line for every method on every domain; without a row there is no contamination either."""
+    accuracies = _accuracies_pct(rows)
+    cells = pd.DataFrame(
+        [
+            _cell(method, domain, planned, accuracies.get((method, domain), np.empty(0)))
+            for method in sorted(rows["method"].unique())
+            for domain, planned in plan.domains.items()
+        ],
+        columns=["method", "domain", "n", "planned", "mean_pct", "ci95_pct"],
+    )
+    marked = rows.assign(contaminated=rows["contaminated"].astype(bool)).groupby(["method", "domain"])["contaminated"]
+    wanted = pd.MultiIndex.from_frame(cells[["method", "domain"]])
+    return cells.assign(contaminated=marked.any().reindex(wanted, fill_value=False).to_numpy())
+
+
 def _cell(method: str, domain: str, planned: int, accuracies: np.ndarray) -> tuple[str, str, int, int, float, float]:
     n = len(accuracies)
     mean, ci95 = mean_ci95(accuracies) if n == planned else (np.nan, np.nan)
     return method, domain, n, planned, mean, ci95
 
 
-def _summary(rows: pd.DataFrame, cells: pd.DataFrame, plan: StoredPlan, seen: Mapping[str, str]) -> pd.DataFrame:
+def _summary(
+    rows: pd.DataFrame, cells: pd.DataFrame, plan: StoredPlan, seen: Mapping[str, str], contaminated: Collection[str]
+) -> pd.DataFrame:
     means = cells.pivot(index="method", columns="domain", values="mean_pct")
     ranks = cells.pivot(index="method", columns="domain", values="rank")
     complete = means.notna().all(axis=1)
     backbones = rows[["method", "backbone"]].drop_duplicates().sort_values("backbone").groupby("method")["backbone"]
     summary = pd.DataFrame({"backbone": backbones.agg("+".join), "avg_rank": ranks.mean(axis=1).where(complete)})
     for group in GROUPS:
-        summary[f"{group}_pct"] = means[domains_of(plan, seen, group)].mean(axis=1).where(complete)
+        summary[f"{group}_pct"] = means[domains_of(plan, seen, contaminated, group)].mean(axis=1).where(complete)
     return summary.rename_axis("method").reset_index().sort_values(["avg_rank", "method"], ignore_index=True)
 
 
-def _average(
-    found: Mapping[str, tuple[float, float]], plan: StoredPlan, seen: Mapping[str, str], group: str
-) -> tuple[float, float]:
+def _average(found: Mapping[str, tuple[float, float]], domains: Sequence[str]) -> tuple[float, float]:
     """Mean difference over a group's domains and its interval; NaN for an empty group or when any domain lacks."""
-    domains = domains_of(plan, seen, group)
     if not domains or np.isnan(list(found.values())).any():
         return np.nan, np.nan
     differences, intervals = np.transpose([found[domain] for domain in domains])

@@ -10,12 +10,13 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from results.leaderboard import GROUPS, Differences, Leaderboard, domains_of
+from results.leaderboard import GROUPS, Differences, Leaderboard, domains_of, mixed_domains
 
 METHODS_PER_TABLE = 6
 METHODS_WIDTH = 90  # of 120 columns, after domain and state
 CELL_WIDTH = 12
 MARKS = {"seen": "seen", "unseen": "unseen", "unknown": "?"}
+CONTAMINATED = "†"
 NOTHING = Text("–", style="dim")
 
 
@@ -42,9 +43,12 @@ def _accuracies(board: Leaderboard, methods: list[str]) -> Table:
         shown = [_accuracy(cells[method, domain], best[domain]) for method in methods]
         table.add_row(Text(domain), MARKS[board.seen.get(domain, "unknown")], *shown)
     table.add_section()
+    marked = board.cells.groupby("method")["contaminated"].any()
     for group in _filled_groups(board):
         values = summary.loc[methods, f"{group}_pct"]
-        table.add_row(f"mean {group}", "", *(NOTHING if pd.isna(value) else f"{value:.1f}" for value in values))
+        marks = [CONTAMINATED if group == "all" and marked[method] else "" for method in methods]
+        shown = [NOTHING if pd.isna(v) else Text(f"{mark}{v:.1f}") for mark, v in zip(marks, values, strict=True)]
+        table.add_row(f"mean {group}", "", *shown)
     lowest = summary["avg_rank"].min()
     shown = [
         NOTHING if pd.isna(rank) else Text(f"{rank:.2f}", style="bold green" if rank == lowest else "")
@@ -60,7 +64,8 @@ def _differences(board: Leaderboard, differences: Differences, methods: list[str
     table = _table(methods)
     for domain in board.plan.domains:
         shown = [_difference(cells[method, domain]) for method in methods]
-        table.add_row(Text(domain), MARKS[board.seen.get(domain, "unknown")], *shown)
+        mark = f" {CONTAMINATED}" if domain in board.contaminated else ""
+        table.add_row(Text(domain + mark), MARKS[board.seen.get(domain, "unknown")], *shown)
     table.add_section()
     for group in _filled_groups(board):
         table.add_row(f"mean {group}", "", *(_difference(averages[method, group]) for method in methods))
@@ -83,7 +88,8 @@ def _accuracy(cell: Mapping[Hashable, Any], best_rank: float) -> Text:
     if cell["n"] < cell["planned"]:
         return Text(f"{cell['n']}/{cell['planned']}", style="dim")
     style = "bold green" if cell["rank"] == best_rank else ""
-    return Text(f"{cell['mean_pct']:.1f} ±{cell['ci95_pct']:.1f}", style=style)
+    mark = CONTAMINATED if cell["contaminated"] else ""
+    return Text(f"{mark}{cell['mean_pct']:.1f} ±{cell['ci95_pct']:.1f}", style=style)
 
 
 def _difference(cell: Mapping[Hashable, Any]) -> Text:
@@ -95,7 +101,7 @@ def _difference(cell: Mapping[Hashable, Any]) -> Text:
 
 
 def _filled_groups(board: Leaderboard) -> list[str]:
-    return [group for group in GROUPS if domains_of(board.plan, board.seen, group)]
+    return [group for group in GROUPS if domains_of(board.plan, board.seen, board.contaminated, group)]
 
 
 def _portions(methods: list[str]) -> list[list[str]]:
@@ -116,4 +122,19 @@ def _legend(board: Leaderboard) -> Text:
         lines.append(f"n/{board.plan.tasks}: n episodes are done so far; averages and average rank need all of them")
     if any(board.seen.get(domain, "unknown") == "unknown" for domain in board.plan.domains):
         lines.append("?: not known whether the backbone was trained on this domain; counted in the mean over all only")
+    lines += _contamination(board)
     return Text("\n".join(lines), style="dim")
+
+
+def _contamination(board: Leaderboard) -> list[str]:
+    """What the marks of contaminated cells mean; nothing where there are none."""
+    if not board.contaminated:
+        return []
+    lines = [
+        f"{CONTAMINATED}: the backbone was trained on these very {board.plan.split} classes: proves little, counted in "
+        "the mean over all and in ranks only"
+    ]
+    mixed = mixed_domains(board.cells)
+    if mixed:
+        lines.append(f"{', '.join(mixed)}: not ranked, since not all backbones have the {CONTAMINATED}")
+    return lines

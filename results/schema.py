@@ -1,6 +1,6 @@
-"""Tables of the result store; a change of any raises VERSION."""
+"""Tables of the result store; a change of any raises VERSION and says in MIGRATIONS how older files follow."""
 
-VERSION = 1
+VERSION = 2
 APPLICATION_ID = 0x4D42_6E63  # "MBnc" in the file header: tells our files from other SQLite files
 
 CREATE = """
@@ -65,6 +65,10 @@ CREATE TABLE plan_entries (
     backbone_hash TEXT NOT NULL,
     flags TEXT NOT NULL,
     seen TEXT NOT NULL,
+    contaminated INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (plan_hash, method, backbone, domain)
 );
 """
+
+MIGRATIONS = {1: "ALTER TABLE plan_entries ADD COLUMN contaminated INTEGER NOT NULL DEFAULT 0"}
+"""From each older version to the next one. 1: entries are written anew by every run, which fills the column in."""

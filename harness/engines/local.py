@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Iterable, Iterator
 
 from episodes.decoders import leave_with_parent
-from harness.evaluate import Block, EpisodeResult, evaluate_block
+from harness.blocks import Block, EpisodeResult, evaluate_block
 
 BlockResult = tuple[Block, list[EpisodeResult]]
 

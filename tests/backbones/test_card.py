@@ -1,7 +1,11 @@
 import msgspec
 import pytest
 
+import backbones
 from backbones.contract import BackboneCard
+from backbones.errors import BadWeights
+from backbones.several import joint_card
+from backbones.weights import save_weights
 
 CARD = BackboneCard(
     name="net",
@@ -40,3 +44,55 @@ def test_only_training_on_the_split_itself_contaminates_it() -> None:
     assert not CARD.contaminated("icons", "test")
     assert CARD.contaminated("odd", "valid")
     assert not CARD.contaminated("mnist", "test")
+
+
+WHOLE = BackboneCard(name="whole", arch="resnet18", training_data_known=True, trained_on={"ilsvrc_2012": ("all",)})
+
+
+def test_training_on_all_classes_is_seen_and_contaminates_every_split() -> None:
+    assert WHOLE.seen("ilsvrc_2012") == "seen"
+    assert all(WHOLE.contaminated("ilsvrc_2012", split) for split in ("train", "valid", "test"))
+    assert not WHOLE.contaminated("omniglot")
+
+
+def test_a_domain_of_which_the_test_classes_alone_were_trained_on_is_unseen_and_contaminated() -> None:
+    card = msgspec.structs.replace(WHOLE, trained_on={"dtd": ("test",)})
+    assert (card.seen("dtd"), card.contaminated("dtd")) == ("unseen", True)
+
+
+def test_train_classes_is_another_word_for_train() -> None:
+    card = BackboneCard(name="n", arch="a", trained_on={"dtd": ("train-classes", "train", "valid")})
+    assert card.trained_on == {"dtd": ("train", "valid")}
+    assert card.seen("dtd") == "seen"
+
+
+def test_several_backbones_have_seen_what_any_of_them_has() -> None:
+    joint = joint_card([WHOLE, CARD])
+    assert joint.trained_on == {**WHOLE.trained_on, **CARD.trained_on}
+    assert joint.contaminated("ilsvrc_2012")
+    assert (joint.seen("icons"), joint.seen("mnist")) == ("seen", "unseen")
+    unknown = joint_card([WHOLE, BackboneCard(name="n", arch="a")])
+    assert (unknown.seen("ilsvrc_2012"), unknown.seen("mnist")) == ("seen", "unknown")
+
+
+@pytest.mark.parametrize(
+    ("parts", "words"),
+    [
+        (("tests",), r"dtd: no part 'tests'\. Did you mean 'test'\? Known: all, test, train, valid"),
+        ((), "dtd: no part given"),
+    ],
+)
+def test_a_part_that_does_not_exist_is_one_line_that_names_the_card_and_the_domain(parts, words) -> None:
+    with pytest.raises(BadWeights, match=f"card of backbone 'net': trained_on: {words}"):
+        msgspec.structs.replace(CARD, trained_on={"dtd": parts})
+
+
+def test_a_card_on_disk_with_such_a_part_is_named_by_its_file(tmp_path) -> None:
+    backbone = backbones.load("resnet18-pocket-random")
+    save_weights(backbone.module.state_dict(), CARD, tmp_path / "mine.safetensors")
+    card = tmp_path / "mine.json"
+    card.write_text(card.read_text().replace('"valid"', '"vlaid"'))
+    with pytest.raises(
+        BadWeights, match=r"mine\.json: not a backbone card .* no part 'vlaid'\. Did you mean 'valid'\?"
+    ):
+        backbones.load(str(tmp_path / "mine.safetensors"))

@@ -9,9 +9,9 @@ from backbones.resnet18 import ResNet18
 from episodes.plan import plan_domain
 from episodes.sampling import EpisodeConfig
 from episodes.spec import DatasetSpec
-from harness import evaluate
+from harness import blocks
+from harness.blocks import Block, evaluate_block
 from harness.errors import HarnessError
-from harness.evaluate import Block, evaluate_block
 from harness.inputs import DomainData, check_needs, make_task
 from harness.methods import HYPERS, Method, configure
 from harness.pixels import PixelChoice
@@ -152,7 +152,7 @@ def test_a_block_that_is_adapted_to_at_once_gives_what_its_episodes_give_alone(d
     adapter = adapters.load("url", lr=0.5)
     block = Block(data, "url", {"lr": 0.5}, canonical_hash(adapters.configuration(adapter)), None, "cpu", 1, 3)
     alone, asked = evaluate_block(block), []
-    monkeypatch.setattr(evaluate, "_together", lambda adapter, device: asked.append(device) or True)
+    monkeypatch.setattr(blocks, "_together", lambda adapter, device: asked.append(device) or True)
     together = evaluate_block(block)
     assert asked == ["cpu"]
     assert [result[:2] for result in together] == [result[:2] for result in alone]
@@ -162,16 +162,16 @@ def test_a_block_that_is_adapted_to_at_once_gives_what_its_episodes_give_alone(d
 
 def test_episodes_are_adapted_to_at_once_on_a_gpu_only_by_those_that_can():
     url, ncc = adapters.load("url"), adapters.load("ncc")
-    assert evaluate._together(url, "cuda")
-    assert not evaluate._together(url, "cpu")
-    assert not evaluate._together(ncc, "cuda")
-    assert not evaluate._together(adapters.load("copa", heads="transformer"), "cuda")
+    assert blocks._together(url, "cuda")
+    assert not blocks._together(url, "cpu")
+    assert not blocks._together(ncc, "cuda")
+    assert not blocks._together(adapters.load("copa", heads="transformer"), "cuda")
 
 
 def test_an_error_in_a_block_adapted_to_at_once_names_the_episodes(data, monkeypatch):
     adapter = adapters.load("url")
     block = Block(data, "url", {}, canonical_hash(adapters.configuration(adapter)), None, "cpu", 1, 3)
-    monkeypatch.setattr(evaluate, "_together", lambda adapter, device: True)
+    monkeypatch.setattr(blocks, "_together", lambda adapter, device: True)
     monkeypatch.setattr(type(adapter), "adapt_many", lambda self, supports: 1 / 0)
     with pytest.raises(HarnessError, match="adapter 'url', set, episode 1 to 3: ZeroDivisionError"):
         evaluate_block(block)

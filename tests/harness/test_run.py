@@ -19,8 +19,8 @@ from backbones.registry import SHIPPED
 from backbones.weights import save_weights
 from episodes.dataset import DatasetRecords
 from episodes.tfrecord import write_records
+from harness.blocks import BackboneChoice, Block, evaluate_block, load_backbone
 from harness.errors import HarnessError
-from harness.evaluate import BackboneChoice, Block, evaluate_block, load_backbone
 from harness.inputs import DomainData
 from harness.pixels import PixelChoice
 

@@ -62,7 +62,7 @@ def make_frame():
             for domain, values in domains.items()
             for task, accuracy in enumerate(values)
         ]
-        return pd.DataFrame([asdict(row) | {"method": row.adapter} for row in rows])
+        return pd.DataFrame([asdict(row) | {"method": row.adapter, "contaminated": False} for row in rows])
 
     return frame
 

@@ -1,4 +1,4 @@
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pandas as pd
 import pytest
@@ -61,6 +61,14 @@ def test_rows_nobody_asked_for_stay_out(make_row):
 def test_methods_are_told_apart_by_backbone_where_there_are_several(make_row):
     rows = [make_row(backbone=backbone, accuracy=accuracy) for backbone, accuracy in [("net", 0.9), ("random", 0.3)]]
     assert named(*((row, "ncc") for row in rows)) == [("ncc @ net", "icons", 0.9), ("ncc @ random", "icons", 0.3)]
+
+
+def test_what_the_card_says_of_contamination_comes_with_the_rows(store, make_row):
+    row = make_row()
+    store.record_entries("plan", [replace(entry_of(row, "ncc"), contaminated=True)])
+    entries = store.entries("plan")
+    assert entries["contaminated"].tolist() == [True]
+    assert name_methods(pd.DataFrame([asdict(row)]), entries)["contaminated"].tolist() == [True]
 
 
 def test_rows_computed_under_other_flags_stay_out(make_row):

@@ -29,11 +29,11 @@ def test_the_csv_holds_one_complete_line_per_method(rows, plan, tmp_path):
     path = tmp_path / "new" / "leaderboard.csv"
     write_csv(leaderboard(rows, plan, SEEN), path)
     assert path.read_bytes().decode().split("\n") == [
-        "plan,benchmark,split,seed,episodes,seen_domains,unseen_domains,backbone,method,avg_rank,seen_mean,unseen_mean,"
-        "all_mean,icons,icons_ci95,icons_rank,icons_n,mnist,mnist_ci95,mnist_rank,mnist_n",
-        "plan,pocket,test,0,2,icons,mnist,net,ncc,1.2500,50.0000,20.0000,35.0000,"
+        "plan,benchmark,split,seed,episodes,seen_domains,unseen_domains,backbone,method,contaminated,avg_rank,seen_mean,"
+        "unseen_mean,all_mean,icons,icons_ci95,icons_rank,icons_n,mnist,mnist_ci95,mnist_rank,mnist_n",
+        "plan,pocket,test,0,2,icons,mnist,net,ncc,,1.2500,50.0000,20.0000,35.0000,"
         "50.0000,0.0000,1.5000,2,20.0000,13.8593,1.0000,2",
-        "plan,pocket,test,0,2,icons,mnist,net,url,,,,,60.0000,13.8593,1.5000,2,,,,1",
+        "plan,pocket,test,0,2,icons,mnist,net,url,,,,,,60.0000,13.8593,1.5000,2,,,,1",
         "",
     ]
 
@@ -88,3 +88,13 @@ def test_the_csv_may_be_read_by_whom_the_umask_allows(rows, plan, tmp_path):
     finally:
         os.umask(before)
     assert stat.S_IMODE((tmp_path / "leaderboard.csv").stat().st_mode) == 0o644
+
+
+def test_a_method_is_listed_with_the_domains_its_backbone_was_trained_on(rows, plan, tmp_path):
+    marked = rows.assign(contaminated=(rows["adapter"] == "url") & (rows["domain"] == "icons"))
+    write_csv(leaderboard(marked, plan, SEEN), tmp_path / "leaderboard.csv")
+    with (tmp_path / "leaderboard.csv").open(newline="") as file:
+        lines = {line["method"]: line for line in csv.DictReader(file)}
+    assert {method: line["contaminated"] for method, line in lines.items()} == {"ncc": "", "url": "icons"}
+    assert {line["seen_domains"] for line in lines.values()} == {""}  # nobody's mean counts icons
+    assert lines["ncc"]["seen_mean"] == ""

@@ -61,6 +61,48 @@ def test_a_domain_missing_from_the_states_is_unknown(rows, plan):
     assert summary(board, "url")["unseen_pct"] == pytest.approx(75)
 
 
+def contaminate(rows, domain, *methods):
+    return rows.assign(contaminated=(rows["domain"] == domain) & rows["method"].isin(methods))
+
+
+def test_a_contaminated_domain_counts_in_the_mean_over_all_and_in_the_ranks_alone(rows, plan):
+    board = leaderboard(contaminate(rows, "mnist", "ncc", "url"), plan, SEEN)
+    url = summary(board, "url")
+    assert np.isnan(url["unseen_pct"])
+    assert url["seen_pct"] == pytest.approx(65)
+    assert url["all_pct"] == pytest.approx((65 + 75 + 20) / 3)
+    assert url["avg_rank"] == pytest.approx((1.5 + 1 + 1.5) / 3)
+    assert board.cells.set_index("domain")["contaminated"].groupby("domain").all().to_dict() == {
+        "icons": False,
+        "mnist": True,
+        "sprites": False,
+    }
+
+
+def test_a_domain_that_one_backbone_was_tested_on_unfairly_is_in_nobodys_mean_and_not_ranked(rows, plan):
+    board = leaderboard(contaminate(rows, "icons", "url"), plan, SEEN)
+    assert board.contaminated == {"icons"}
+    assert cell(board, "url", "icons")["contaminated"]
+    assert not cell(board, "ncc", "icons")["contaminated"]
+    for method in ("ncc", "url"):
+        assert np.isnan(summary(board, method)["seen_pct"])
+        assert np.isnan(cell(board, method, "icons")["rank"])
+    assert summary(board, "url")["avg_rank"] == pytest.approx((1 + 1.5) / 2)
+
+
+def test_a_contaminated_domain_that_a_method_has_not_begun_is_still_ranked(rows, plan):
+    marked = contaminate(rows, "mnist", "ncc", "url")
+    board = leaderboard(marked[(marked["method"] == "ncc") | (marked["domain"] == "icons")], plan, SEEN)
+    assert cell(board, "ncc", "mnist")["rank"] == 1.0
+
+
+def test_differences_leave_contaminated_domains_out_of_the_same_averages(rows, plan):
+    differences = paired(contaminate(rows, "mnist", "url"), plan, SEEN).averages.set_index("group")["diff_pct"]
+    assert differences["seen"] == pytest.approx(5)
+    assert np.isnan(differences["unseen"])
+    assert differences["all"] == pytest.approx(50 / 3)
+
+
 def test_methods_are_in_order_of_average_rank_then_name(make_frame, make_plan):
     rows = make_frame({name: {"icons": [level, level]} for name, level in [("c", 0.5), ("b", 0.9), ("a", 0.5)]})
     assert leaderboard(rows, make_plan(icons=2), SEEN).methods["method"].tolist() == ["b", "a", "c"]

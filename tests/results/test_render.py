@@ -23,8 +23,9 @@ def printed(parts, *, width=120, colour=False):
 def table(make_frame, make_plan):
     """table({method: {domain: accuracies}}, seen, baseline, renames): the printed board."""
 
-    def show(accuracies, planned, *, seen=SEEN, baseline=None, colour=False, names=None):
+    def show(accuracies, planned, *, seen=SEEN, baseline=None, colour=False, names=None, contaminated=()):
         rows = make_frame(accuracies)
+        rows["contaminated"] = [cell in contaminated for cell in zip(rows["adapter"], rows["domain"], strict=True)]
         rows = rows.assign(method=rows["adapter"].map(names or {name: name for name in accuracies}))
         plan = make_plan(**planned)
         differences = paired(rows, plan, seen, baseline) if baseline else None
@@ -85,10 +86,26 @@ def test_an_unknown_domain_is_marked_and_explained(table):
     assert "?: not known whether" in text
 
 
+def test_a_contaminated_cell_is_marked_and_explained(table):
+    accuracies = {name: {"dtd": [0.5, 0.7], "omniglot": [0.9, 0.9], "mscoco": [1, 1]} for name in ("ncc", "url")}
+    planned = {"omniglot": 2, "dtd": 2, "mscoco": 2}
+    marked = [("ncc", "dtd"), ("url", "dtd")]
+    text = table(accuracies, planned, contaminated=marked, baseline="ncc")
+    assert lines_with(text, "dtd") == ["dtd unseen †60.0 ±13.9 †60.0 ±13.9", "dtd † unseen +0.00 ±0.00"]
+    assert lines_with(text, "omniglot")[0] == "omniglot seen 90.0 ±0.0 90.0 ±0.0"
+    means = ["mean seen 90.0 90.0", "mean unseen 100.0 100.0", "mean all †83.3 †83.3"]
+    assert lines_with(text, "mean")[:3] == means
+    assert "†: the backbone was trained on these very test classes" in text
+    assert "not ranked" not in text
+    mixed = table(accuracies, planned, contaminated=marked[:1])
+    assert "dtd: not ranked, since not all backbones have the †" in mixed
+
+
 def test_a_finished_board_has_no_footnotes_it_does_not_need(table):
     text = table({"ncc": {"dtd": [0.5, 0.7]}}, {"dtd": 2})
     assert "so far" not in text
     assert "?" not in text
+    assert "†" not in text
 
 
 def test_differences_are_signed_and_coloured_only_beyond_their_interval(table):

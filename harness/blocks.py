@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import adapters
 import backbones
@@ -31,26 +31,52 @@ BLOCK = 20
 class Block:
     """Tasks `first` to `first + count - 1` of a domain under one adapter configuration.
 
-    `adapter_hash` seeds the generators of stochastic methods. `backbone`: what to load in the worker, None for
-    adapters that look at features alone.
+    `adapter_hash` seeds the generators of stochastic methods. `backbone`: loaded in the worker, None for adapters that
+    look at features alone.
     """
 
     data: DomainData
     adapter: str
     hyperparameters: Mapping[str, Any]
     adapter_hash: str
-    backbone: BackboneChoice | None
+    backbone: Network | None
     device: str
     first: int
     count: int
 
 
+class Network(Protocol):
+    """Where the backbone of a run comes from; `dtype` is torch's name of its precision."""
+
+    @property
+    def dtype(self) -> str: ...
+
+    def load(self, device: str) -> Backbone:
+        """The backbone on that device."""
+        ...
+
+
 class BackboneChoice(NamedTuple):
-    """Which backbone, in words that travel between processes; `dtype` is torch's name of it."""
+    """A backbone in words that travel between processes."""
 
     name: str
     weights: Path | None = None
     dtype: str = "float32"
+
+    def load(self, device: str) -> Backbone:
+        """Once per process."""
+        return load_backbone(self, device)
+
+
+class GivenBackbone(NamedTuple):
+    """A backbone that is there already, on its device; it stays in this process."""
+
+    backbone: Backbone
+    dtype: str
+
+    def load(self, device: str) -> Backbone:
+        """As it was given."""
+        return self.backbone
 
 
 class EpisodeResult(NamedTuple):
@@ -78,7 +104,7 @@ def evaluate_block(block: Block) -> list[EpisodeResult]:
 
 
 def _load(block: Block) -> tuple[Adapter, Backbone | None]:
-    backbone = load_backbone(block.backbone, block.device) if block.backbone else None
+    backbone = block.backbone.load(block.device) if block.backbone is not None else None
     adapter = adapters.load(block.adapter, backbone=backbone, **block.hyperparameters)
     if canonical_hash(adapters.configuration(adapter)) != block.adapter_hash:
         raise HarnessError(f"adapter {block.adapter!r} was changed while the run used it; start the run again")

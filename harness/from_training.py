@@ -1,0 +1,224 @@
+"""Evaluate a network from the script that trains it: `from harness import evaluate`."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import random
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import torch
+from rich.console import Console
+from torch import nn
+
+from backbones.contract import Backbone, BackboneCard
+from backbones.frozen import FrozenBackbone
+from harness.blocks import GivenBackbone
+from harness.cells import Run, prepare
+from harness.commands import checked_pixels, checked_split
+from harness.config import load_benchmark
+from harness.console import names
+from harness.domains import cache_folder, check_records, resolve
+from harness.errors import HarnessError
+from harness.methods import checked_hyper, parse_methods
+from harness.request import Request
+from harness.run import compute
+from harness.sources import FromRecords
+from harness.trained_on import TrainedOn, parse_trained_on
+from results.store import ResultStore
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+WRAPPERS = (nn.parallel.DistributedDataParallel, nn.DataParallel)
+ROW_COLUMNS = ["key", "accuracy", "way", "n_support", "n_query", "wall_s"]
+
+
+def evaluate(
+    module: nn.Module | Backbone,
+    adapters: str | Sequence[str] = "ncc",
+    benchmark: str | Path = "pocket",
+    tasks: int | None = None,
+    *,
+    datasets: str | Sequence[str] | None = None,
+    split: str | None = None,
+    seed: int = 0,
+    records: str | Path | None = None,
+    image_size: int = 84,
+    trained_on: str | TrainedOn | None = None,
+    hyper: str = "official",
+    pixels: str = "keep",
+    device: str | None = None,
+    name: str | None = None,
+    out: str | Path | None = None,
+) -> pd.DataFrame:
+    """The episodes of a benchmark under each adapter on a network as it is now, as `metabench run` computes them.
+
+    `module` maps images (n, 3, s, s) in [-1, 1] to features (n, d). It is copied, and the copy frozen, so it may be in
+    training, on any device, and stays as it was, as do all random states. A Backbone is used as it is.
+
+    `adapters`, `datasets`, `split`, `seed`, `records`, `hyper`, `pixels`: as for `metabench run`; `tasks`: episodes of
+    each domain. `trained_on`: decides which domains are seen, as in "icons,emoji=all" or {"emoji": "all"}. `device`:
+    where to compute (default: the module's). `name`: what the network is called, and `out`: a folder where rows are
+    stored, as by `metabench run`; without it nothing is kept but, by `pixels`, decoded images.
+
+    Returns a row for each episode: domain, adapter, task, accuracy (0 to 1), way, n_support, n_query, seen, wall_s.
+    Raises what `metabench run` shows as one line: HarnessError and the errors of the other rooms.
+    """
+    device = device or _device_of(module)
+    chosen = load_benchmark(str(benchmark))
+    folder = Path(records) if records is not None else None
+    chosen = resolve(chosen, folder)
+    wanted = names(datasets) if isinstance(datasets, str) else tuple(datasets) if datasets is not None else None
+    domains = chosen.select(wanted)
+    check_records(chosen, domains, folder)
+    with tempfile.TemporaryDirectory(prefix="metabench-") as scratch, _undisturbed(device):
+        request = Request(
+            benchmark=chosen,
+            domains=domains,
+            named=wanted is not None,
+            methods=tuple(parse_methods([adapters] if isinstance(adapters, str) else adapters)),
+            hyper=checked_hyper(hyper),
+            backbone=_given(module, image_size, trained_on, name, device),
+            split=checked_split(chosen, split),
+            tasks=tasks,
+            seed=seed,
+            out=Path(out or scratch),
+            source=FromRecords(folder and folder.absolute()),
+            cache=cache_folder(),
+            vectors=Path(scratch),
+            device=device,
+            workers=1,
+            pixels=checked_pixels(pixels),
+        )
+        current = prepare(request)
+        _check_maps(current)
+        with ResultStore(request.out / "results.sqlite") as store:
+            compute(current, store, Console(quiet=True, force_terminal=False))
+            return _frame(current, store)
+
+
+def _check_maps(current: Run) -> None:
+    for cell in current.cells:
+        adapter = cell.configured.adapter
+        if "maps" in {*adapter.needs, adapter.takes} and not hasattr(current.backbone.module, "maps"):
+            raise HarnessError(
+                f"adapter {cell.configured.name!r} works on maps; give {current.backbone.name} a method maps: images "
+                f"(n, 3, s, s) -> (n, d, h, w)"
+            )
+
+
+def _frame(current: Run, store: ResultStore) -> pd.DataFrame:
+    """The rows of this run alone, domain by domain, whatever else the store holds of its plan."""
+    import pandas as pd
+
+    rows = store.rows(current.plan.hash, ROW_COLUMNS).drop_duplicates("key").set_index("key")
+    parts = []
+    for cell in current.cells:
+        found = rows.loc[cell.keys].reset_index(drop=True)
+        found.insert(0, "domain", cell.domain.name)
+        found.insert(1, "adapter", cell.configured.label)
+        found.insert(2, "task", range(len(found)))
+        found.insert(len(found.columns) - 1, "seen", cell.domain.seen)
+        parts.append(found)
+    return pd.concat(parts, ignore_index=True)
+
+
+@contextmanager
+def _undisturbed(device: str) -> Iterator[None]:
+    """Whatever the caller is in the middle of (no_grad, autocast): gradients as adapters need them, full precision;
+    and random states that come back as they were."""
+    where = torch.device(device)
+    states = random.getstate(), np.random.get_state()
+    try:
+        with (
+            torch.random.fork_rng(devices=[where] if where.type == "cuda" else []),
+            torch.inference_mode(False),
+            torch.enable_grad(),
+            torch.autocast(where.type, enabled=False),
+        ):
+            yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+
+
+def _device_of(module: nn.Module | Backbone) -> str:
+    network = module if isinstance(module, nn.Module) else module.module
+    tensor = next((tensor for tensor in (*network.parameters(), *network.buffers())), None)
+    return "cpu" if tensor is None else str(tensor.device)
+
+
+def _given(
+    module: nn.Module | Backbone, image_size: int, trained_on: str | TrainedOn | None, name: str | None, device: str
+) -> GivenBackbone:
+    if not isinstance(module, nn.Module):
+        if trained_on is not None or name is not None:
+            raise HarnessError(f"backbone {module.name!r} has a name and a card; leave out name and trained_on")
+        return GivenBackbone(module, _word(module.dtype))
+    network = _copy_of(module).to(device)
+    floating = (tensor.dtype for tensor in network.parameters() if tensor.is_floating_point())
+    dtype = next(floating, torch.float32)
+    features = _checked_features(network, image_size, device, dtype)
+    cast(Any, network).feature_dim = features.shape[1]
+    known = None if trained_on is None else _as_on_a_card(trained_on)
+    card = BackboneCard(
+        name=name or type(module).__name__,
+        arch=f"{type(module).__module__}.{type(module).__qualname__}",
+        image_size=image_size,
+        weights_sha256=_digest(network, features),
+        training_data_known=known is not None,
+        trained_on=known or {},
+    )
+    return GivenBackbone(
+        FrozenBackbone(card, cast(Any, network), device=torch.device(device), dtype=dtype), _word(dtype)
+    )
+
+
+def _as_on_a_card(trained_on: str | TrainedOn) -> dict[str, tuple[str, ...]]:
+    if isinstance(trained_on, str):
+        return parse_trained_on(names(trained_on) or ())
+    return {domain: (parts,) if isinstance(parts, str) else tuple(parts) for domain, parts in trained_on.items()}
+
+
+def _copy_of(module: nn.Module) -> nn.Module:
+    """A copy in evaluation mode of what a wrapper (DistributedDataParallel, torch.compile) holds, or of the module."""
+    while isinstance(module, WRAPPERS) or hasattr(module, "_orig_mod"):
+        module = module.module if isinstance(module, WRAPPERS) else module.get_submodule("_orig_mod")
+    try:
+        return copy.deepcopy(module).eval().requires_grad_(False)
+    except (RuntimeError, TypeError) as error:
+        raise HarnessError(f"{type(module).__name__} cannot be copied ({error}); give a network that can") from error
+
+
+def _checked_features(network: nn.Module, image_size: int, device: str, dtype: torch.dtype) -> torch.Tensor:
+    """What the network makes of two images of noise, (2, d). Raises HarnessError when that is no feature vector."""
+    noise = torch.rand(2, 3, image_size, image_size, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    with torch.no_grad():
+        features = network(noise.to(device, dtype))
+    kind, shape = type(network).__name__, getattr(features, "shape", None)
+    if shape is None or len(shape) != 2 or shape[0] != 2 or not shape[1]:
+        made = f"shape {tuple(shape)}" if shape is not None else type(features).__name__
+        raise HarnessError(f"{kind} maps two {image_size}-pixel images to {made}; features (2, d) are wanted")
+    if not torch.isfinite(features).all():
+        raise HarnessError(f"{kind} maps images of noise to NaN or infinity; has the training diverged?")
+    return features
+
+
+def _digest(network: nn.Module, features: torch.Tensor) -> str:
+    """Of all weights, and of what the network makes of them."""
+    digest = hashlib.sha256()
+    state = {key: value for key, value in network.state_dict().items() if isinstance(value, torch.Tensor)}
+    for key, value in sorted({**state, "features": features}.items()):
+        digest.update(f"{key} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _word(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")

@@ -1,0 +1,39 @@
+"""What a backbone was trained on, in the user's words, and domain names in them that look misspelt."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+
+from backbones.contract import checked_parts
+from backbones.errors import BadWeights
+from episodes.known_datasets import KNOWN, nearest_name
+from episodes.sources import pocket
+from harness.errors import HarnessError
+
+TrainedOn = Mapping[str, Sequence[str]]
+
+
+def parse_trained_on(texts: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """As a card holds it, from words like `omniglot` (its train classes), `ilsvrc_2012=all`, `dtd=train+valid`.
+
+    Raises HarnessError for a word that says nothing, a part that does not exist or a domain that stands twice.
+    """
+    found: dict[str, tuple[str, ...]] = {}
+    for text in texts:
+        domain, _, parts = text.partition("=")
+        if not domain or domain in found:
+            why = "names no domain" if not domain else f"names {domain} twice"
+            raise HarnessError(f"--trained-on {text}: {why}; write it as in ilsvrc_2012=all,omniglot,dtd=train+valid")
+        try:
+            found[domain] = checked_parts(domain, re.split(r"\+", parts) if parts else ("train",))
+        except BadWeights as error:
+            raise HarnessError(f"--trained-on {error}") from error
+    return found
+
+
+def doubtful_names(trained_on: Iterable[str], own: Iterable[str] = ()) -> list[str]:
+    """A line for each domain that is no known data set and none of the user's `own`, but has a name like one of them:
+    what is trained on under a wrong name counts as unseen."""
+    names = {*KNOWN, *pocket.DOMAINS, *own}
+    meant = {domain: nearest_name(domain, names) for domain in trained_on if domain not in names}
+    known = "no data set of that name is known"
+    return [f"trained on {domain!r}: {known}. Did you mean {near!r}?" for domain, near in meant.items() if near]
