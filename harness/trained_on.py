@@ -1,6 +1,5 @@
 """What a backbone was trained on, in the user's words, and domain names in them that look misspelt."""
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from backbones.contract import checked_parts
@@ -19,12 +18,12 @@ def parse_trained_on(texts: Iterable[str]) -> dict[str, tuple[str, ...]]:
     """
     found: dict[str, tuple[str, ...]] = {}
     for text in texts:
-        domain, _, parts = text.partition("=")
+        domain, equals, parts = text.partition("=")
         if not domain or domain in found:
             why = "names no domain" if not domain else f"names {domain} twice"
             raise HarnessError(f"--trained-on {text}: {why}; write it as in ilsvrc_2012=all,omniglot,dtd=train+valid")
         try:
-            found[domain] = checked_parts(domain, re.split(r"\+", parts) if parts else ("train",))
+            found[domain] = checked_parts(domain, parts.split("+") if equals else ("train",))
         except BadWeights as error:
             raise HarnessError(f"--trained-on {error}") from error
     return found

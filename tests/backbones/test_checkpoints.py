@@ -269,7 +269,7 @@ def test_command_on_the_card_makes_the_same_weights_again(tmp_path: Path) -> Non
     )
     assert card.command == (
         "metabench weights import model_best.pth.tar --arch resnet18 --widths 4,4,8,8 --stem-padding 2 "
-        "--image-size 84 --normalisation '[-1, 1]' --trained-on dtd=train,dtd=valid --out x.safetensors"
+        "--image-size 84 --normalisation '[-1, 1]' --trained-on dtd=train+valid --out x.safetensors"
     )
 
 

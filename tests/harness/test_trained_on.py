@@ -28,6 +28,7 @@ def test_a_domain_alone_means_its_train_classes_and_parts_are_joined_by_plus():
         (["dtd=tests"], "--trained-on dtd: no part 'tests'. Did you mean 'test'? Known: all, test, train, valid"),
         (["dtd", "dtd=all"], "--trained-on dtd=all: names dtd twice"),
         (["=all"], "--trained-on =all: names no domain"),
+        (["dtd="], "--trained-on dtd: no part ''"),
     ],
 )
 def test_other_words_are_refused_in_one_line(words, error):
