@@ -1,6 +1,6 @@
 """From a card to the untrained network it describes."""
 
-from backbones.contract import NORMALISATION, RESIZE, BackboneCard
+from backbones.contract import RESIZE, BackboneCard
 from backbones.errors import BadWeights
 from backbones.raw_pixels import RawPixels
 from backbones.resnet18 import ResNet18
@@ -10,11 +10,8 @@ Network = ResNet18 | RawPixels
 
 def build(card: BackboneCard) -> Network:
     """The module of `card.arch`, freshly initialised; BadWeights if the card asks for something unknown."""
-    if (card.resize, card.normalisation) != (RESIZE, NORMALISATION):
-        raise BadWeights(
-            f"backbone {card.name!r} wants pixels as {card.resize!r}, {card.normalisation!r}; "
-            f"known: {RESIZE!r}, {NORMALISATION!r}"
-        )
+    if card.resize != RESIZE:
+        raise BadWeights(f"backbone {card.name!r} wants images resized as {card.resize!r}; known: {RESIZE!r}")
     if card.arch == "raw-pixels":
         return RawPixels()
     if card.arch == "resnet18":

@@ -16,8 +16,9 @@ NORMALISATION = "[-1, 1]"
 class BackboneCard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Provenance of a backbone, kept as JSON beside its weights.
 
-    `image_size`, `resize`, `normalisation`: the pixels it was made for. `trained_on`: the splits of each domain that
-    its weights have been fitted to; a domain that is absent is unseen if `training_data_known`, else nobody knows.
+    `image_size`, `resize`, `normalisation` (`[-1, 1]`, or mean and std: `backbones.normalisation`): the pixels it was
+    made for. `trained_on`: the splits of each domain that its weights have been fitted to; a domain that is absent is
+    unseen if `training_data_known`, else nobody knows.
     `command`, `seed`: how the weights were made. `notes`: what a reader of the results should know.
     """
 
@@ -48,11 +49,25 @@ class BackboneCard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         return split in self.trained_on.get(domain, ())
 
 
+class Network(Protocol):
+    """The nn.Module behind a backbone: images as its card's `normalisation` wants them -> features, and maps."""
+
+    feature_dim: int
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """(n, 3, s, s) -> (n, d)."""
+        ...
+
+    def maps(self, images: Tensor) -> Tensor:
+        """(n, 3, s, s) -> (n, d, h, w), the features before pooling."""
+        ...
+
+
 class Backbone(Protocol):
     """A frozen network: eval mode, no gradients into its parameters, changed by nobody.
 
-    `module` is what image adapters work on, through copies or functional calls. K backbones side by side are one too
-    (`backbones.several`), with features (n, K, d) and maps (n, K, d, h, w).
+    `module` is what image adapters work on, through copies or functional calls: images in [-1, 1] -> features. K
+    backbones side by side are one too (`backbones.several`), with features (n, K, d) and maps (n, K, d, h, w).
     """
 
     name: str

@@ -1,36 +1,37 @@
 """A network and its card as a Backbone: frozen, in one dtype, on one device."""
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import convert_conv2d_weight_memory_format
 
-from backbones.architectures import Network
-from backbones.contract import BackboneCard
+from backbones.contract import BackboneCard, Network
+from backbones.normalisation import normalised
 
 
 class FrozenBackbone:
-    """The one implementation of `contract.Backbone`."""
+    """The one implementation of `contract.Backbone`. `network` is a `contract.Network`; its normalisation is added."""
 
-    def __init__(self, card: BackboneCard, network: Network, *, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(self, card: BackboneCard, network: nn.Module, *, device: torch.device, dtype: torch.dtype) -> None:
         self.name, self.card = card.name, card
         # channels_last is 1.2-2 times as fast on CPUs; torch has no such kernel in float64, where it only adds copies
         # and makes the last bit depend on the number of threads
         self._format = torch.contiguous_format if dtype == torch.float64 else torch.channels_last
-        self._network = network.to(device, dtype).eval().requires_grad_(False)
-        convert_conv2d_weight_memory_format(network, self._format)
-        self.module: nn.Module = network
-        self.feature_dim = network.feature_dim
+        self.feature_dim = cast(Network, network).feature_dim
+        self.module = normalised(network, card.normalisation).to(device, dtype).eval().requires_grad_(False)
+        convert_conv2d_weight_memory_format(self.module, self._format)
         self._device, self._dtype = device, dtype
 
     @torch.no_grad()
     def embed(self, images: Tensor) -> Tensor:
         """(n, 3, s, s) in [-1, 1] -> (n, d) in this backbone's dtype and on its device."""
-        return self._network(self._input(images))
+        return self.module(self._input(images))
 
     @torch.no_grad()
     def maps(self, images: Tensor) -> Tensor:
         """(n, 3, s, s) in [-1, 1] -> (n, d, h, w), the features before pooling."""
-        return self._network.maps(self._input(images))
+        return cast(Network, self.module).maps(self._input(images))
 
     def _input(self, images: Tensor) -> Tensor:
         return images.to(self._device, self._dtype).contiguous(memory_format=self._format)
