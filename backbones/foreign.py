@@ -58,7 +58,7 @@ def facts_about(library: str, name: str, folder: Path | None = None) -> Facts:
 
 
 def card_of(name: str, arch: str, network: nn.Module, facts: Facts, **pixels: Any) -> BackboneCard:
-    """A card for a network of a library. `pixels`: image_size and normalisation, and `notes` to go before the facts'."""
+    """A card for a network of a library. `pixels`: image_size and normalisation, and `notes` to go before theirs."""
     notes = "; ".join(filter(None, [pixels.pop("notes", ""), facts.notes]))
     known = msgspec.structs.asdict(facts) | {"notes": notes}
     return BackboneCard(name=name, arch=arch, weights_sha256=digest_of(network), **pixels, **known)

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+from fnmatch import fnmatch
 from pathlib import Path
 
 from backbones.errors import BackboneError
 from backbones.foreign import first_line, needed
 
 CONTACT_S = 10.0
-FILES = ("*.json", "*.txt", "model*.safetensors", "*.model")
+WEIGHTS = "model*.safetensors"
+BESIDE = ("*.json", "*.txt", "*.model")
 
 
-def fetched(repository: str, revision: str | None, backbone: str, extra: str) -> Path:
+def fetched(repository: str, backbone: str, extra: str, *, revision: str | None = None, weights: str = WEIGHTS) -> Path:
     """The folder of `repository` ("owner/model") at `revision` (a branch, tag or commit; None: main).
 
+    `weights`: which files hold them. `backbone`, `extra`: what the user asked for, and the extra that it needs.
+
     What has been fetched before is taken as it is, without asking the hub: the same name then means the same weights
-    in every process, until the user deletes it from the cache. Only safetensors, JSON and vocabularies are fetched.
+    in every process, until the user deletes it from the cache. Beside the weights JSON and vocabularies are fetched.
     Raises BackboneError, within about `CONTACT_S` seconds if the hub cannot be reached.
     """
     hub = needed("huggingface_hub", extra, backbone)
+    files = [*BESIDE, weights]
     try:
-        return Path(hub.snapshot_download(repository, revision=revision, allow_patterns=FILES, local_files_only=True))
+        return Path(hub.snapshot_download(repository, revision=revision, allow_patterns=files, local_files_only=True))
     except FileNotFoundError:  # not there, or not all of it
         pass
     except ValueError as error:
@@ -31,12 +36,12 @@ def fetched(repository: str, revision: str | None, backbone: str, extra: str) ->
         found = hub.HfApi().model_info(repository, revision=revision, timeout=CONTACT_S)
     except Exception as error:  # errors of the hub's client, of its HTTP library (which changes) and of the system
         raise BackboneError(f"backbone {backbone!r}: {_why(hub, repository, revision, error)}") from error
-    if not any(each.rfilename.endswith(".safetensors") for each in found.siblings):
+    if not any(fnmatch(each.rfilename, weights) for each in found.siblings):
         raise BackboneError(
-            f"backbone {backbone!r}: {repository} has no .safetensors weights, the only kind that is read"
+            f"backbone {backbone!r}: {repository} has no {weights}, the only kind of weights that is read"
         )
     try:
-        return Path(hub.snapshot_download(repository, revision=revision, allow_patterns=FILES))
+        return Path(hub.snapshot_download(repository, revision=revision, allow_patterns=files))
     except Exception as error:
         raise BackboneError(f"backbone {backbone!r}: {_why(hub, repository, revision, error)}") from error
 
@@ -51,4 +56,6 @@ def _why(hub: object, repository: str, revision: str | None, error: Exception) -
     if isinstance(error, errors.RepositoryNotFoundError):
         return f"the Hugging Face Hub has no model {repository!r} (or it is private: `hf auth login`)"
     reason = f"{type(error).__name__}: {first_line(error)}"
-    return f"the Hugging Face Hub cannot be reached for {repository} ({reason}); a folder works without it"
+    return (
+        f"the Hugging Face Hub cannot be reached for {repository} ({reason}); weights on this machine work without it"
+    )

@@ -47,7 +47,9 @@ def load(name: str) -> tuple[BackboneCard, nn.Module]:
     backbone = f"hf:{name}"
     transformers = needed("transformers", EXTRA, backbone)
     repository, _, revision = name.partition("@")
-    folder = Path(name).expanduser() if is_local(name) else fetched(repository, revision or None, backbone, EXTRA)
+    folder = (
+        Path(name).expanduser() if is_local(name) else fetched(repository, backbone, EXTRA, revision=revision or None)
+    )
     label = folder.resolve().name if is_local(name) else name
     if not (folder / "config.json").is_file():
         raise BackboneError(f"backbone {backbone!r}: {folder} has no config.json; give a folder of `save_pretrained`")

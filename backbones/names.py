@@ -30,7 +30,7 @@ def is_local(text: str) -> bool:
 
 def split_name(name: str) -> list[str]:
     """The names in "a+b+c"; one that holds the path of something that exists is one name."""
-    before, path, _ = _around_path(name)
+    path = _around_path(name)[1]
     return [name] if path is not None and path.expanduser().exists() else name.split("+")
 
 

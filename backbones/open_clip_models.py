@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,11 @@ from torch import Tensor, nn
 from backbones.contract import BackboneCard
 from backbones.errors import BackboneError
 from backbones.foreign import attempt, card_of, facts_about, measured_dim, needed
-from backbones.names import is_local
+from backbones.hub import fetched
 from backbones.normalisation import describe
 
 EXTRA = "open-clip"
+WEIGHTS = "open_clip_model*.safetensors"
 
 
 def load(name: str) -> tuple[BackboneCard, nn.Module]:
@@ -28,17 +30,21 @@ def load(name: str) -> tuple[BackboneCard, nn.Module]:
     open_clip = needed("open_clip", EXTRA, backbone)
     architecture, _, weights = name.partition("/")
     _check(open_clip, architecture, weights, backbone)
-    if is_local(weights):
-        weights = str(Path(weights).expanduser())
+    tag = open_clip.get_pretrained_cfg(architecture, weights)
+    file = Path(weights).expanduser() if not tag else _fetched(tag, backbone)
+    quick = bool(tag.get("quick_gelu"))
     model: Any = attempt(
-        lambda: open_clip.create_model(architecture, pretrained=weights), f"backbone {backbone!r} cannot be loaded"
+        lambda: open_clip.create_model(
+            architecture, pretrained=str(file), force_quick_gelu=quick, force_preprocess_cfg=dict(tag)
+        ),
+        f"backbone {backbone!r} cannot be loaded",
     )
     rules = open_clip.get_model_preprocess_cfg(model)
     size = rules["size"] if isinstance(rules["size"], int) else rules["size"][0]
     resize = f"its own processor: resize {rules.get('resize_mode', 'shortest')} ({rules.get('interpolation')})"
     network = TwoTowers(model, architecture)
-    label = f"{architecture}/{Path(weights).stem}" if is_local(weights) else name
-    config = msgspec.json.encode(open_clip.get_model_config(architecture), order="sorted")
+    label = name if tag else f"{architecture}/{file.stem}"
+    config = msgspec.json.encode([open_clip.get_model_config(architecture), quick], order="sorted")
     card = card_of(
         f"open_clip:{label}",
         f"open_clip {architecture} {hashlib.sha256(config).hexdigest()[:16]}",
@@ -84,6 +90,15 @@ class TwoTowers(nn.Module):
         return self.model.encode_text(tokens.to(self.model.logit_scale.device))
 
 
+def _fetched(tag: Mapping[str, Any], backbone: str) -> Path:
+    """The file with the weights that OpenCLIP knows by a tag."""
+    repository, _, file = tag.get("hf_hub", "").rpartition("/")
+    if not repository or (file and not file.endswith(".safetensors")):
+        raise BackboneError(f"backbone {backbone!r}: not on the Hugging Face Hub as safetensors; fetch and give a file")
+    folder = fetched(repository, backbone, EXTRA, weights=file or WEIGHTS)
+    return next(iter(sorted(folder.glob(file or WEIGHTS))))
+
+
 def _check(open_clip: Any, architecture: str, weights: str, backbone: str) -> None:
     """Refuse names that the library does not know, before it lists all of them."""
     if architecture not in open_clip.list_models():
@@ -91,7 +106,7 @@ def _check(open_clip: Any, architecture: str, weights: str, backbone: str) -> No
         hint = f" Did you mean {close[0]!r}?" if close else ""
         raise BackboneError(f"backbone {backbone!r}: OpenCLIP has no architecture {architecture!r}.{hint}")
     tags = open_clip.list_pretrained_tags_by_model(architecture)
-    if weights not in tags and not Path(weights).expanduser().is_file():
+    if not open_clip.get_pretrained_cfg(architecture, weights) and not Path(weights).expanduser().is_file():
         raise BackboneError(
             f"backbone {backbone!r}: {weights or 'nothing'!r} is neither a file nor weights of {architecture} that "
             f"OpenCLIP knows: {', '.join(tags) or 'none'}"

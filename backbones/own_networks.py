@@ -72,9 +72,9 @@ def _made(name: str, factory: Callable[[], Any]) -> tuple[BackboneCard, nn.Modul
         made = attempt(factory, f"backbone {name!r}: its factory fails")
     network, card = made if isinstance(made, tuple) and len(made) == 2 else (made, getattr(made, "card", None))
     if not isinstance(network, torch.nn.Module) or not isinstance(card, BackboneCard | None):
-        given = f"({type(network).__name__}, {type(card).__name__})" if card is not None else type(network).__name__
+        given = type(network).__name__ + ("" if card is None else f" and {type(card).__name__}")
         raise BackboneError(
-            f"backbone {name!r}: its factory must return a torch module, or a pair of one and a BackboneCard, not {given}"
+            f"backbone {name!r}: its factory must return a torch module, or a pair of it and a BackboneCard; not {given}"
         )
     card = card or BackboneCard(name=name, arch="own network")
     if card.resize != RESIZE:
