@@ -56,6 +56,4 @@ def _why(hub: object, repository: str, revision: str | None, error: Exception) -
     if isinstance(error, errors.RepositoryNotFoundError):
         return f"the Hugging Face Hub has no model {repository!r} (or it is private: `hf auth login`)"
     reason = f"{type(error).__name__}: {first_line(error)}"
-    return (
-        f"the Hugging Face Hub cannot be reached for {repository} ({reason}); weights on this machine work without it"
-    )
+    return f"the Hugging Face Hub cannot be reached for {repository} ({reason}); a local copy works without it"

@@ -74,7 +74,7 @@ def _made(name: str, factory: Callable[[], Any]) -> tuple[BackboneCard, nn.Modul
     if not isinstance(network, torch.nn.Module) or not isinstance(card, BackboneCard | None):
         given = type(network).__name__ + ("" if card is None else f" and {type(card).__name__}")
         raise BackboneError(
-            f"backbone {name!r}: its factory must return a torch module, or a pair of it and a BackboneCard; not {given}"
+            f"backbone {name!r}: its factory must return a torch module, or one and a BackboneCard, not {given}"
         )
     card = card or BackboneCard(name=name, arch="own network")
     if card.resize != RESIZE:
