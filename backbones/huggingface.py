@@ -26,6 +26,7 @@ from backbones.names import is_local
 from backbones.normalisation import describe
 
 EXTRA = "transformers"
+_VOCABULARIES = ("tokenizer.json", "vocab.json", "spiece.model", "tokenizer.model", "vocab.txt")
 # Entries of a config that do not decide what the network computes.
 _BESIDE_THE_POINT = (
     "transformers_version",
@@ -116,11 +117,17 @@ class TwoTowers(nn.Module):
         from transformers import AutoTokenizer
 
         what = f"backbone {self._name!r}: {self._folder} has no tokenizer for texts"
+        if not any((self._folder / file).is_file() for file in _VOCABULARIES):  # the library would make an empty one
+            raise BackboneError(f"{what} ({', '.join(_VOCABULARIES)})")
         tokenizer: Any = attempt(lambda: AutoTokenizer.from_pretrained(self._folder, local_files_only=True), what)
-        length = self.model.config.text_config.max_position_embeddings
-        padding = "max_length" if self.model.config.model_type.startswith("siglip") else True  # as it was trained
-        tokens = tokenizer(texts, padding=padding, max_length=length, truncation=True, return_tensors="pt")
-        return _embedding(self.model.get_text_features(**tokens.to(self.model.logit_scale.device)))
+        config = self.model.config
+        rules = {"max_length": config.text_config.max_position_embeddings, "truncation": True, "return_tensors": "pt"}
+        if config.model_type.startswith("siglip"):  # trained on texts of full length, without a mask
+            tokens = {"input_ids": tokenizer(texts, padding="max_length", **rules)["input_ids"]}
+        else:
+            tokens = tokenizer(texts, padding=True, **rules)
+        device = self.model.logit_scale.device
+        return _embedding(self.model.get_text_features(**{key: value.to(device) for key, value in tokens.items()}))
 
 
 def in_space(states: Tensor, tokens: int | None) -> Tensor:

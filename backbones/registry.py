@@ -117,6 +117,8 @@ def _make(name: str, weights: Path | None) -> Made:
     named = _named()
     if name in named:
         return named[name]()
+    if name.endswith(".py"):
+        raise UnknownBackbone(f"backbone file {name!r}: say which of its functions makes the network: {name}:FUNCTION")
     close = difflib.get_close_matches(name, named, n=1)
     hint = f" Did you mean {close[0]!r}?" if close else ""
     raise UnknownBackbone(f"no backbone {name!r}.{hint} Known: {', '.join(known())}, or {', '.join(FORMS)}")
