@@ -45,9 +45,9 @@ class TwoTowerBackbone(FrozenBackbone):
     """A network of images and texts in one space. `logit_scale`: what it multiplies their cosines by."""
 
     def __init__(self, card: BackboneCard, network: nn.Module, *, device: torch.device, dtype: torch.dtype) -> None:
-        super().__init__(card, network, device=device, dtype=dtype)
         self._towers = cast(Any, network)
-        self.logit_scale: float = self._towers.logit_scale
+        self.logit_scale: float = self._towers.logit_scale  # before `dtype` rounds it
+        super().__init__(card, network, device=device, dtype=dtype)
 
     @torch.no_grad()
     def encode(self, texts: list[str]) -> Tensor:

@@ -28,15 +28,9 @@ from backbones.normalisation import describe
 EXTRA = "transformers"
 _VOCABULARIES = ("tokenizer.json", "vocab.json", "spiece.model", "tokenizer.model", "vocab.txt")
 # Entries of a config that do not decide what the network computes.
-_BESIDE_THE_POINT = (
-    "transformers_version",
-    "_name_or_path",
-    "dtype",
-    "torch_dtype",
-    "architectures",
-    "id2label",
-    "label2id",
-)
+_BESIDE_THE_POINT = {"transformers_version", "_name_or_path", "dtype", "architectures", "id2label", "label2id"}
+# How everything is loaded: from the folder alone, and without running code that lies in it.
+_SAFELY = {"local_files_only": True, "trust_remote_code": False}
 
 
 def load(name: str) -> tuple[BackboneCard, nn.Module]:
@@ -48,10 +42,11 @@ def load(name: str) -> tuple[BackboneCard, nn.Module]:
     backbone = f"hf:{name}"
     transformers = needed("transformers", EXTRA, backbone)
     repository, _, revision = name.partition("@")
-    folder = (
-        Path(name).expanduser() if is_local(name) else fetched(repository, backbone, EXTRA, revision=revision or None)
-    )
-    label = folder.resolve().name if is_local(name) else name
+    if is_local(name):
+        folder = Path(name).expanduser()
+        label = folder.resolve().name
+    else:
+        folder, label = fetched(repository, backbone, EXTRA, revision=revision or None), name
     if not (folder / "config.json").is_file():
         raise BackboneError(f"backbone {backbone!r}: {folder} has no config.json; give a folder of `save_pretrained`")
     with _quiet(transformers):
@@ -119,7 +114,7 @@ class TwoTowers(nn.Module):
         what = f"backbone {self._name!r}: {self._folder} has no tokenizer for texts"
         if not any((self._folder / file).is_file() for file in _VOCABULARIES):  # the library would make an empty one
             raise BackboneError(f"{what} ({', '.join(_VOCABULARIES)})")
-        tokenizer: Any = attempt(lambda: AutoTokenizer.from_pretrained(self._folder, local_files_only=True), what)
+        tokenizer: Any = attempt(lambda: AutoTokenizer.from_pretrained(self._folder, **_SAFELY), what)
         config = self.model.config
         rules = {"max_length": config.text_config.max_position_embeddings, "truncation": True, "return_tensors": "pt"}
         if config.model_type.startswith("siglip"):  # trained on texts of full length, without a mask
@@ -154,7 +149,7 @@ def _model(transformers: Any, folder: Path, backbone: str) -> tuple[Any, bool]:
         torch.manual_seed(0)
         model, info = attempt(
             lambda: transformers.AutoModel.from_pretrained(
-                folder, local_files_only=True, use_safetensors=True, dtype=torch.float32, output_loading_info=True
+                folder, use_safetensors=True, dtype=torch.float32, output_loading_info=True, **_SAFELY
             ),
             what,
         )
@@ -212,30 +207,28 @@ def _features(model: Any, pooler: bool, size: int, backbone: str) -> str:
 def _pixels(transformers: Any, folder: Path, backbone: str) -> dict[str, Any]:
     """Fields of the card from the model's own image processor."""
     what = f"backbone {backbone!r}: {folder} does not say how images are prepared (preprocessor_config.json)"
-    processor: Any = attempt(
-        lambda: transformers.AutoImageProcessor.from_pretrained(folder, local_files_only=True, backend="pil"), what
+    rules = attempt(
+        lambda: transformers.AutoImageProcessor.from_pretrained(folder, backend="pil", **_SAFELY).to_dict(), what
     )
-    rules = processor.to_dict()
     if not rules.get("do_rescale", True) or abs(rules.get("rescale_factor", 1 / 255) * 255 - 1) > 1e-6:
-        raise BackboneError(
-            f"backbone {backbone!r}: its processor does not scale pixels to [0, 1]; that is not known here"
-        )
+        raise BackboneError(f"backbone {backbone!r}: its processor does not scale pixels to [0, 1], as is wanted here")
+    crop = rules.get("crop_size") if rules.get("do_center_crop") else None
+    size = _side(crop or rules.get("size"), backbone)
     plain = not rules.get("do_normalize", True)
     mean, std = ([0.0] * 3, [1.0] * 3) if plain else (rules["image_mean"], rules["image_std"])
-    cropped = rules.get("do_center_crop") and rules.get("crop_size")
-    size = _side(rules["crop_size"] if cropped else rules["size"])
-    crop = f", centre crop {size}" if cropped else ""
-    resize = f"its own processor: resize {_words(rules['size'])} (resample {rules.get('resample')}){crop}"
-    return {"image_size": size, "normalisation": describe(mean, std), "notes": resize}
+    resize = " ".join(f"{key} {value}" for key, value in (rules.get("size") or {}).items() if value is not None)
+    notes = f"its own processor: resize {resize} (resample {rules.get('resample')})" + (
+        f", crop {size}" if crop else ""
+    )
+    return {"image_size": size, "normalisation": describe(mean, std), "notes": notes}
 
 
-def _side(size: Mapping[str, int]) -> int:
+def _side(size: Mapping[str, int | None] | None, backbone: str) -> int:
     """The side of the square that the benchmark squashes images to."""
-    return int(size.get("height") or size.get("shortest_edge") or next(iter(size.values())))
-
-
-def _words(size: Mapping[str, int]) -> str:
-    return " ".join(f"{key} {value}" for key, value in size.items() if value is not None)
+    sides = {value for value in (size or {}).values() if value is not None}
+    if len(sides) != 1:
+        raise BackboneError(f"backbone {backbone!r}: its processor makes no squares of one size, but {size}")
+    return int(sides.pop())
 
 
 def _architecture(model: Any, network: VisionModel | TwoTowers) -> str:

@@ -92,6 +92,11 @@ def refused(name, kind=BackboneError) -> str:
     return str(caught.value)
 
 
+def edit(folder, **rules):
+    file = folder / "preprocessor_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | rules))
+
+
 def noise(size):
     return torch.rand(3, 3, size, size, generator=torch.Generator().manual_seed(0)) * 2 - 1
 
@@ -166,7 +171,7 @@ def test_the_card_says_how_the_model_wants_its_pixels_and_that_nobody_knows_what
     assert card.name == "hf:dinov2"
     assert card.normalisation == "mean 0.48145466,0.4578275,0.40821073 std 0.26862954,0.26130258,0.27577711"
     assert "shortest_edge 64" in card.notes
-    assert "centre crop 56" in card.notes
+    assert "crop 56" in card.notes
     assert card.seen("ilsvrc_2012") == "unknown"
     assert load(models("vit")).card.normalisation == "[-1, 1]"
 
@@ -280,6 +285,9 @@ def test_missing_weights_are_named(changed):
     ("spoil", "says"),
     [
         (lambda folder: (folder / "preprocessor_config.json").unlink(), "preprocessor_config.json"),
+        (lambda folder: edit(folder, size={"height": 32, "width": 48}), "no squares"),
+        (lambda folder: edit(folder, rescale_factor=1 / 127.5), "does not scale pixels to [0, 1]"),
+        (lambda folder: edit(folder, size={"height": 40, "width": 40}), "fails on images of 40 pixels"),
         (lambda folder: (folder / "config.json").unlink(), "has no config.json"),
         (lambda folder: (folder / "config.json").write_text("{"), "config.json"),
         (lambda folder: (folder / "model.safetensors").write_bytes(b"x" * 100), "cannot be loaded"),
