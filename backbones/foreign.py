@@ -37,7 +37,10 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 def needed(module: str, extra: str, backbone: str) -> Any:
     """The optional library `module`; BackboneError with the command that installs it."""
     try:
-        return importlib.import_module(module)
+        library = importlib.import_module(module)
+        if library.__file__ is None:  # a folder of that name in the working directory, taken for a package
+            raise ModuleNotFoundError(f"No module named {module!r}", name=module)
+        return library
     except (ImportError, RuntimeError) as error:  # torchvision beside another torch raises RuntimeError
         absent = isinstance(error, ModuleNotFoundError) and error.name == module
         fault = "is not installed" if absent else f"cannot be imported ({first_line(error)})"

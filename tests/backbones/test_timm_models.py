@@ -102,3 +102,10 @@ def test_a_library_that_cannot_be_imported_says_what_it_lacks(monkeypatch, tmp_p
     monkeypatch.delitem(sys.modules, "timm", raising=False)
     monkeypatch.syspath_prepend(str(tmp_path))
     assert "timm cannot be imported (No module named 'torchvision_of_this_torch')" in refused("timm:resnet18")
+
+
+def test_a_folder_that_is_only_called_like_the_library_is_not_taken_for_it(monkeypatch, tmp_path):
+    (tmp_path / "timm").mkdir()
+    monkeypatch.delitem(sys.modules, "timm", raising=False)
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    assert "timm is not installed" in refused("timm:resnet18")
