@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 SHIPPED = Path(__file__).parent / "shipped"
 RANDOM_SEED = 0
+# the architectures of `metabench weights import`, by name, so that listing them needs no torch
+IMPORTED = ("resnet12", "resnet18", "resnet18-film", "resnet34", "resnet50")
 _BUILT_IN = {
     "raw-pixels": BackboneCard(name="raw-pixels", arch="raw-pixels", licence="none", training_data_known=True),
     "resnet18-pocket-random": BackboneCard(
@@ -46,15 +48,15 @@ FORMS = ("FILE.safetensors", "FILE.py:FACTORY", "hf:FOLDER_OR_ID", "timm:NAME_OR
 
 
 def known() -> list[str]:
-    """The names `load` takes, beside `FORMS`; `resnet18` needs `weights`."""
+    """The names `load` takes, beside `FORMS`; those of `IMPORTED` need `weights`."""
     return sorted(_named())
 
 
 def load(name: str, *, weights: Path | None = None, device: str = "cpu", dtype: torch.dtype | None = None) -> Backbone:
     """The backbone of that name, frozen, on `device` in `dtype` (None: float32).
 
-    `name` is one of `known()` or of the form of one of `FORMS`; `weights` is a .safetensors file for the name
-    `resnet18`. `a+b+c` is three of them side by side, with features (n, 3, d).
+    `name` is one of `known()` or of the form of one of `FORMS`; `weights` is a .safetensors file for a name in
+    `IMPORTED`. `a+b+c` is three of them side by side, with features (n, 3, d).
     Raises UnknownBackbone, BadWeights, or BackboneError when `weights` is missing or not wanted, sizes differ, an
     optional library is missing or fails, or a hub cannot be reached.
     """
@@ -103,9 +105,9 @@ def identity(backbone: Backbone) -> str:
 
 def _make(name: str, weights: Path | None) -> Made:
     if weights is not None:
-        if name != "resnet18":
+        if name not in IMPORTED:
             raise BackboneError(f"backbone {name!r} takes no weights file; for yours: resnet18 with {weights}")
-        return _from_file(weights)
+        return _of_architecture(name, weights)
     for prefix, module in _LIBRARIES.items():
         if name.startswith(prefix):
             return importlib.import_module(module).load(name.removeprefix(prefix))
@@ -131,21 +133,26 @@ def _named() -> dict[str, Callable[[], Made]]:
         **{card.stem: partial(_from_file, card.with_suffix(".safetensors")) for card in SHIPPED.glob("*.json")},
         **{name: partial(_without_file, card) for name, card in _BUILT_IN.items()},
         "efficientnet-lite0": _efficientnet_lite,
-        "resnet18": _needs_weights,
+        **{name: partial(_of_architecture, name, None) for name in IMPORTED},
     }
-
-
-def _needs_weights() -> Made:
-    raise BackboneError(
-        "backbone 'resnet18' needs its weights: a .safetensors file with its card "
-        "(made by `metabench weights import CHECKPOINT --arch resnet18 --out FILE.safetensors`)"
-    )
 
 
 def _efficientnet_lite() -> Made:
     from backbones import efficientnet_lite
 
     return efficientnet_lite.load()
+
+
+def _of_architecture(name: str, weights: Path | None) -> Made:
+    if weights is None:
+        raise BackboneError(
+            f"backbone {name!r} needs its weights: a .safetensors file with its card "
+            f"(made by `metabench weights import CHECKPOINT --arch {name} --out FILE.safetensors`)"
+        )
+    card, module = _from_file(weights)
+    if card.arch != name:
+        raise BackboneError(f"{weights}: its card says {card.arch}, not {name}")
+    return card, module
 
 
 def _from_file(file: Path) -> Made:

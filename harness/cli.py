@@ -8,6 +8,7 @@ import typer
 
 from harness.cli_adapters import check_adapter, new_adapter
 from harness.cli_records import app as records_app
+from harness.cli_weights import app as weights_app
 from harness.console import console, fail, names
 
 app = typer.Typer(
@@ -18,7 +19,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-weights_app = typer.Typer(help="Bring in weights of your own.", no_args_is_help=True)
 app.add_typer(weights_app, name="weights")
 app.add_typer(records_app, name="records")
 app.command("check-adapter")(check_adapter)
@@ -171,9 +171,9 @@ def pretrain(
     precision: Annotated[str, typer.Option(help="float32, or bf16 where the processor has it.")] = "float32",
 ) -> None:
     """Train a backbone on the pocket suite's train classes (shared trunk, one linear head per domain)."""
-    from harness.commands import parse_widths
     from harness.domains import cache_folder
     from harness.pretrain import pretrain as pretrain_backbone
+    from harness.weights_commands import parse_widths
 
     pretrain_backbone(
         out,
@@ -186,31 +186,6 @@ def pretrain(
         seed=seed,
         precision=precision,
         console=console(),
-    )
-
-
-@weights_app.command("import")
-def import_weights(
-    checkpoint: Annotated[Path, typer.Argument(help="Checkpoint in the published layout (.pth, .pth.tar).")],
-    out: Annotated[Path, typer.Option(help="The .safetensors file to write; its card is written beside it.")],
-    arch: Annotated[str, typer.Option(help="Architecture.")] = "resnet18",
-    widths: Annotated[str | None, typer.Option(help="As in 64,128,256,512 (default: the checkpoint's).")] = None,
-    stem_padding: Annotated[int, typer.Option(help="Padding of the 5x5 stem; published test code uses 1.")] = 1,
-    trained_on: Annotated[
-        str | None, typer.Option(help="Domains whose train classes it saw, as in ilsvrc_2012,omniglot.")
-    ] = None,
-) -> None:
-    """Turn a checkpoint into a backbone, strictly and without unpickling code."""
-    from harness.commands import import_checkpoint
-
-    import_checkpoint(
-        console(),
-        checkpoint,
-        out,
-        arch=arch,
-        widths=names(widths),
-        stem_padding=stem_padding,
-        trained_on=names(trained_on),
     )
 
 

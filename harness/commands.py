@@ -218,37 +218,3 @@ def show_leaderboard(console: Console, out: Path, plan: str | None, *, list_plan
         if plan and len(matching) > 1:
             raise HarnessError(f"--plan {plan} fits {', '.join(name[:12] for name in matching)}; give more of it")
         report(store, matching[0], out, console)
-
-
-def import_checkpoint(
-    console: Console,
-    checkpoint: Path,
-    out: Path,
-    *,
-    arch: str,
-    widths: tuple[str, ...] | None,
-    stem_padding: int,
-    trained_on: tuple[str, ...] | None,
-) -> None:
-    """Import published weights and say how to use them."""
-    from backbones import weights
-
-    card = weights.import_checkpoint(
-        checkpoint,
-        arch=arch,
-        widths=parse_widths(widths) if widths else None,
-        out=out,
-        stem_padding=stem_padding,
-        trained_on=None if trained_on is None else dict.fromkeys(trained_on, ("train",)),
-    )
-    console.print(f"wrote {out} ({card.arch}, widths {'-'.join(map(str, card.widths))}) and its card", highlight=False)
-    if trained_on is None:
-        console.print("what it was trained on is unknown: its domains are shown as '?' and get the unseen rates")
-    console.print(f"use it with: --backbone {out}", highlight=False, soft_wrap=True)
-
-
-def parse_widths(texts: tuple[str, ...]) -> tuple[int, ...]:
-    """Channels of the four stages, from text. Raises HarnessError for anything else."""
-    if len(texts) != 4 or not all(text.isdecimal() and int(text) for text in texts):
-        raise HarnessError(f"--widths {','.join(texts)}: give four whole numbers, as in 64,128,256,512")
-    return tuple(map(int, texts))

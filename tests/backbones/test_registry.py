@@ -9,7 +9,7 @@ import torch
 import backbones
 from backbones.contract import BackboneCard
 from backbones.errors import BackboneError, BadWeights, UnknownBackbone
-from backbones.registry import SHIPPED
+from backbones.registry import IMPORTED, SHIPPED
 from backbones.resnet18 import ResNet18
 from backbones.weights import save_weights
 
@@ -30,7 +30,7 @@ def test_listing_the_names_imports_no_torch() -> None:
     assert "resnet18-pocket-random" in result.stdout
 
 
-@pytest.mark.parametrize("name", [name for name in backbones.known() if name not in ("resnet18", "resnet18-random")])
+@pytest.mark.parametrize("name", [name for name in backbones.known() if name not in (*IMPORTED, "resnet18-random")])
 def test_every_known_backbone_is_frozen_and_embeds(name: str) -> None:
     backbone = backbones.load(name)
     assert backbone.name == name
@@ -129,9 +129,15 @@ def test_unknown_name_teaches_the_known_ones() -> None:
         backbones.load("raw-pixel")
 
 
-def test_resnet18_without_weights_says_how_to_get_them() -> None:
-    with pytest.raises(BackboneError, match="metabench weights import"):
-        backbones.load("resnet18")
+@pytest.mark.parametrize("name", IMPORTED)
+def test_architecture_without_weights_says_how_to_get_them(name: str) -> None:
+    with pytest.raises(BackboneError, match=f"metabench weights import CHECKPOINT --arch {name} "):
+        backbones.load(name)
+
+
+def test_weights_of_another_architecture_than_the_named_one_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(BackboneError, match=r"tiny\.safetensors: its card says resnet18, not resnet34"):
+        backbones.load("resnet34", weights=tiny_weights(tmp_path))
 
 
 def test_weights_for_a_backbone_that_takes_none_are_refused(tmp_path: Path) -> None:

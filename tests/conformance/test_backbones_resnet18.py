@@ -8,9 +8,9 @@ import pytest
 import torch
 
 import backbones
+from backbones.checkpoints import import_checkpoint
 from backbones.errors import BadWeights
 from backbones.resnet18 import ResNet18
-from backbones.weights import import_checkpoint
 
 SHARED = Path(os.environ.get("METABENCH_SHARED", Path(__file__).parents[3] / "shared"))
 VECTORS = SHARED / "conformance" / "adapters"

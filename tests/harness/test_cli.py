@@ -69,7 +69,7 @@ def test_every_plan_keeps_a_leaderboard_of_its_own(run_tiny, metabench):
         (["run", "pocket", "--adapters", "ulr"], "no adapter 'ulr'. Did you mean 'url'? Known: copa, copa-tsa, "),
         (["run", "pocket", "--adapters", "url(rate=1)"], "no hyper-parameter 'rate'"),
         (["run", "pocket", "--adapters", "url(lr=fast)"], "lr must be"),
-        (["run", "pocket", "--backbone", "resnet"], "no backbone 'resnet'. Did you mean 'resnet18"),
+        (["run", "pocket", "--backbone", "resnt18"], "no backbone 'resnt18'. Did you mean 'resnet18'?"),
         (["run", "pocket", "--backbone", "no.safetensors"], "no.safetensors"),
         (["run", "pocket", "--backbone", "resnet18"], "needs its weights"),
         (["run", "pocket", "--split", "tset"], "no split 'tset'. Did you mean 'test'?"),
