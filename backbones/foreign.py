@@ -20,6 +20,7 @@ from backbones.weights import weights_digest
 KNOWN_CHECKPOINTS = Path(__file__).parent / "known_checkpoints.toml"
 FACTS_FILE = "metabench.toml"
 TOLERANCE = 1e-3  # of the largest feature; kernels chosen by batch size differ by about 1e-6
+LONGEST = 300  # characters; some libraries list all that they know in their errors
 
 Result = TypeVar("Result")
 
@@ -116,5 +117,6 @@ def attempt(run: Callable[[], Result], what: str) -> Result:
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, in one line."""
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), "no message")
+    """What an error says, in one line of readable length."""
+    line = next((line.strip() for line in str(error).splitlines() if line.strip()), "no message")
+    return line if len(line) <= LONGEST else f"{line[:LONGEST]} ..."

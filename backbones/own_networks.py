@@ -81,7 +81,9 @@ def _made(name: str, factory: Callable[[], Any]) -> tuple[BackboneCard, nn.Modul
         raise BackboneError(f"backbone {name!r} wants images resized as {card.resize!r}; known: {RESIZE!r}")
     arch = f"{card.arch}, {getattr(factory, '__qualname__', name)} of {_source_digest(factory, network)}"
     card = msgspec.structs.replace(card, arch=arch, weights_sha256=digest_of(network))
-    network.feature_dim = measured_dim(network, card)  # type: ignore[assignment]
+    feature_dim = measured_dim(network, card)
+    if getattr(network, "feature_dim", None) != feature_dim:  # it may be a property of theirs
+        network.feature_dim = feature_dim  # type: ignore[assignment]
     return card, network
 
 
