@@ -25,7 +25,9 @@ def fetched(repository: str, backbone: str, extra: str, *, revision: str | None 
     hub = needed("huggingface_hub", extra, backbone)
     files = [*BESIDE, weights]
     try:
-        return Path(hub.snapshot_download(repository, revision=revision, allow_patterns=files, local_files_only=True))
+        cached = hub.snapshot_download(repository, revision=revision, allow_patterns=files, local_files_only=True)
+        if any(Path(cached).glob(weights)):  # another program may have fetched other files of it
+            return Path(cached)
     except FileNotFoundError:  # not there, or not all of it
         pass
     except ValueError as error:

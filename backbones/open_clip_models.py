@@ -83,10 +83,11 @@ class TwoTowers(nn.Module):
         return self.model.encode_image(images)
 
     def encode(self, texts: list[str]) -> Tensor:
-        """(n, d) of n texts, longer ones cut."""
+        """(n, d) of n texts, longer ones cut. Raises BackboneError if the vocabulary cannot be had."""
         import open_clip
 
-        tokens = open_clip.get_tokenizer(self._architecture)(texts)
+        what = f"backbone 'open_clip:{self._architecture}' has no tokenizer for texts"
+        tokens = attempt(lambda: open_clip.get_tokenizer(self._architecture)(texts), what)
         return self.model.encode_text(tokens.to(self.model.logit_scale.device))
 
 

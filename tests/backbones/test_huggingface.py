@@ -230,6 +230,15 @@ def test_a_model_is_fetched_from_the_hub_once_and_then_needs_it_no_more(models, 
     assert backbones.identity(again) == backbones.identity(load(models("vit")))
 
 
+def test_what_another_program_left_half_fetched_is_completed(models, hub):
+    from huggingface_hub import hf_hub_download
+
+    with serving(models("vit"), "some/vit") as (address, _):
+        hub(address)
+        hf_hub_download("some/vit", "config.json")
+        assert backbones.load("hf:some/vit").feature_dim == 32
+
+
 def test_an_unknown_model_or_revision_of_the_hub_is_named_in_one_line(models, hub):
     with serving(models("vit"), "some/vit") as (address, _):
         hub(address)
