@@ -1,5 +1,6 @@
 """Metabench backbones: frozen networks, loaded by name. Importing this package does not import torch."""
 
-from backbones.registry import identity, known, load, members_of, split_name
+from backbones.names import absolute, split_name
+from backbones.registry import FORMS, identity, known, load, members_of
 
-__all__ = ["identity", "known", "load", "members_of", "split_name"]
+__all__ = ["FORMS", "absolute", "identity", "known", "load", "members_of", "split_name"]

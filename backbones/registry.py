@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import importlib
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,10 +14,14 @@ import msgspec
 
 from backbones.contract import Backbone, BackboneCard
 from backbones.errors import BackboneError, UnknownBackbone
+from backbones.names import own_network, split_name
+from backbones.own_networks import from_entry_point, from_file, installed
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
+
+    Made = tuple[BackboneCard, nn.Module]
 
 SHIPPED = Path(__file__).parent / "shipped"
 RANDOM_SEED = 0
@@ -31,21 +38,31 @@ _BUILT_IN = {
 }
 
 
+_LIBRARIES = {
+    "hf:": "backbones.huggingface",
+    "timm:": "backbones.timm_models",
+    "open_clip:": "backbones.open_clip_models",
+}
+FORMS = ("FILE.safetensors", "FILE.py:FACTORY", "hf:FOLDER_OR_ID", "timm:NAME_OR_FOLDER", "open_clip:ARCH/WEIGHTS")
+"""What `load` takes beside the names in `known()`."""
+
+
 def known() -> list[str]:
-    """The names `load` takes, beside a path ending in .safetensors; those of `IMPORTED` need `weights`."""
-    return sorted({*IMPORTED, *_BUILT_IN, *(card.stem for card in SHIPPED.glob("*.json"))})
+    """The names `load` takes, beside `FORMS`; those of `IMPORTED` need `weights`."""
+    return sorted(_named())
 
 
 def load(name: str, *, weights: Path | None = None, device: str = "cpu", dtype: torch.dtype | None = None) -> Backbone:
     """The backbone of that name, frozen, on `device` in `dtype` (None: float32).
 
-    `name` is one of `known()` or the path of a .safetensors file; `weights` is that file for a name in `IMPORTED`.
-    `a+b+c` is three of them side by side, with features (n, 3, d).
-    Raises UnknownBackbone, BadWeights, or BackboneError when `weights` is missing or not wanted, or sizes differ.
+    `name` is one of `known()` or of the form of one of `FORMS`; `weights` is a .safetensors file for a name in
+    `IMPORTED`. `a+b+c` is three of them side by side, with features (n, 3, d).
+    Raises UnknownBackbone, BadWeights, or BackboneError when `weights` is missing or not wanted, sizes differ, an
+    optional library is missing or fails, or a hub cannot be reached.
     """
     import torch
 
-    from backbones.frozen import FrozenBackbone
+    from backbones.frozen import FrozenBackbone, TwoTowerBackbone
     from backbones.several import SeveralBackbones
 
     names = split_name(name)
@@ -54,12 +71,9 @@ def load(name: str, *, weights: Path | None = None, device: str = "cpu", dtype: 
             raise BackboneError(f"backbone {name!r}: there is a + too many; several are written as a+b+c")
         return SeveralBackbones([load(each, weights=weights, device=device, dtype=dtype) for each in names])
     card, module = _make(name, Path(weights) if weights is not None else None)
-    return FrozenBackbone(card, module, device=torch.device(device), dtype=dtype or torch.float32)
-
-
-def split_name(name: str) -> list[str]:
-    """The names in "a+b+c"; the path of a file is one name."""
-    return [name] if Path(name).is_file() else name.split("+")
+    towers = hasattr(module, "encode") and hasattr(module, "logit_scale")
+    kind = TwoTowerBackbone if towers else FrozenBackbone
+    return kind(card, module, device=torch.device(device), dtype=dtype or torch.float32)
 
 
 def members_of(backbone: Backbone) -> tuple[Backbone, ...]:
@@ -86,23 +100,47 @@ def identity(backbone: Backbone) -> str:
     return hashlib.sha256(msgspec.json.encode(parts, order="sorted")).hexdigest()
 
 
-def _make(name: str, weights: Path | None) -> tuple[BackboneCard, nn.Module]:
-    if weights is not None and name not in IMPORTED:
-        raise BackboneError(f"backbone {name!r} takes no weights file; for yours: resnet18 with {weights}")
+def _make(name: str, weights: Path | None) -> Made:
+    if weights is not None:
+        if name not in IMPORTED:
+            raise BackboneError(f"backbone {name!r} takes no weights file; for yours: resnet18 with {weights}")
+        return _of_architecture(name, weights)
+    for prefix, module in _LIBRARIES.items():
+        if name.startswith(prefix):
+            return importlib.import_module(module).load(name.removeprefix(prefix))
     if name.endswith(".safetensors"):
         return _from_file(Path(name))
-    if name in IMPORTED:
-        return _of_architecture(name, weights)
-    if name in _BUILT_IN:
-        return _without_file(_BUILT_IN[name])
-    if name in known():
-        return _from_file(SHIPPED / f"{name}.safetensors")
-    close = difflib.get_close_matches(name, known(), n=1)
+    own = own_network(name)
+    if own is not None:
+        return from_file(own)
+    named = _named()
+    if name in named:
+        return named[name]()
+    if name.endswith(".py"):
+        raise UnknownBackbone(f"backbone file {name!r}: say which of its functions makes the network: {name}:FUNCTION")
+    close = difflib.get_close_matches(name, named, n=1)
     hint = f" Did you mean {close[0]!r}?" if close else ""
-    raise UnknownBackbone(f"no backbone {name!r}.{hint} Known: {', '.join(known())}, or a path ending in .safetensors")
+    raise UnknownBackbone(f"no backbone {name!r}.{hint} Known: {', '.join(known())}, or {', '.join(FORMS)}")
 
 
-def _of_architecture(name: str, weights: Path | None) -> tuple[BackboneCard, nn.Module]:
+def _named() -> dict[str, Callable[[], Made]]:
+    """How each backbone with a name of its own is made. A name of ours is ours: nothing installed replaces it."""
+    return {
+        **{name: partial(from_entry_point, entry) for name, entry in installed().items()},
+        **{card.stem: partial(_from_file, card.with_suffix(".safetensors")) for card in SHIPPED.glob("*.json")},
+        **{name: partial(_without_file, card) for name, card in _BUILT_IN.items()},
+        "efficientnet-lite0": _efficientnet_lite,
+        **{name: partial(_of_architecture, name, None) for name in IMPORTED},
+    }
+
+
+def _efficientnet_lite() -> Made:
+    from backbones import efficientnet_lite
+
+    return efficientnet_lite.load()
+
+
+def _of_architecture(name: str, weights: Path | None) -> Made:
     if weights is None:
         raise BackboneError(
             f"backbone {name!r} needs its weights: a .safetensors file with its card "
@@ -114,7 +152,7 @@ def _of_architecture(name: str, weights: Path | None) -> tuple[BackboneCard, nn.
     return card, module
 
 
-def _from_file(file: Path) -> tuple[BackboneCard, nn.Module]:
+def _from_file(file: Path) -> Made:
     from backbones.architectures import build
     from backbones.weights import checked_state, load_weights
 
@@ -124,7 +162,7 @@ def _from_file(file: Path) -> tuple[BackboneCard, nn.Module]:
     return card, module
 
 
-def _without_file(card: BackboneCard) -> tuple[BackboneCard, nn.Module]:
+def _without_file(card: BackboneCard) -> Made:
     """Initialised at random by a fixed seed, whatever the state of the global generator, which is left as it was."""
     import torch
 

@@ -46,7 +46,8 @@ def run(
     datasets: Datasets = None,
     tasks: Tasks = None,
     backbone: Annotated[
-        str | None, typer.Option(help="Name (see `metabench ls`) or .safetensors file; several of equal d: a+b+c.")
+        str | None,
+        typer.Option(help="Name, file, or model of a library (see `metabench ls`); several of equal d: a+b+c."),
     ] = None,
     weights: Annotated[Path | None, typer.Option(help="Weights for a backbone that has none of its own.")] = None,
     split: Split = None,

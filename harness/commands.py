@@ -105,8 +105,7 @@ def backbone_choice(name: str, weights: Path | None, dtype: str) -> BackboneChoi
     """A backbone in words that mean the same in every process. Raises HarnessError for an unknown precision."""
     if dtype not in DTYPES:
         raise unknown("--dtype", dtype, DTYPES)
-    names = backbones.split_name(name)
-    name = "+".join(str(Path(each).absolute()) if each.endswith(".safetensors") else each for each in names)
+    name = "+".join(map(backbones.absolute, backbones.split_name(name)))
     return BackboneChoice(name, weights and weights.absolute(), dtype)
 
 
@@ -219,6 +218,7 @@ def show_known(console: Console) -> None:
         console.print(f"benchmark [bold]{name}[/]: {benchmark.title}{needs}\n  {domains}", highlight=False)
     console.print(f"adapters  {', '.join(adapters.known())}", highlight=False)
     console.print(f"backbones {', '.join(backbones.known())}", highlight=False)
+    console.print(f"          or {', '.join(backbones.FORMS)}", highlight=False)
 
 
 def show_leaderboard(console: Console, out: Path, plan: str | None, *, list_plans: bool) -> None:
