@@ -10,8 +10,8 @@ import torch
 
 import backbones
 from backbones.errors import BackboneError, UnknownBackbone
+from harness.blocks import load_backbone
 from harness.commands import backbone_choice
-from harness.evaluate import load_backbone
 
 NET = """
 from torch import nn
