@@ -1,5 +1,5 @@
 """Metabench backbones: frozen networks, loaded by name. Importing this package does not import torch."""
 
-from backbones.registry import identity, known, load, members_of, split_name
+from backbones.registry import identity, identity_parts, known, load, members_of, split_name
 
-__all__ = ["identity", "known", "load", "members_of", "split_name"]
+__all__ = ["identity", "identity_parts", "known", "load", "members_of", "split_name"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 SHIPPED = Path(__file__).parent / "shipped"
 RANDOM_SEED = 0
+EMBEDDER_VERSION = 2
+"""How a network is computed: raised when the last bits of features change. 2: batch normalisation is folded."""
 _BUILT_IN = {
     "raw-pixels": BackboneCard(name="raw-pixels", arch="raw-pixels", licence="none", training_data_known=True),
     "resnet18-pocket-random": BackboneCard(
@@ -35,11 +37,18 @@ def known() -> list[str]:
     return sorted({"resnet18", *_BUILT_IN, *(card.stem for card in SHIPPED.glob("*.json"))})
 
 
-def load(name: str, *, weights: Path | None = None, device: str = "cpu", dtype: torch.dtype | None = None) -> Backbone:
+def load(
+    name: str,
+    *,
+    weights: Path | None = None,
+    device: str = "cpu",
+    dtype: torch.dtype | None = None,
+    compiled: bool = False,
+) -> Backbone:
     """The backbone of that name, frozen, on `device` in `dtype` (None: float32).
 
     `name` is one of `known()` or the path of a .safetensors file; `weights` is that file for the name `resnet18`.
-    `a+b+c` is three of them side by side, with features (n, 3, d).
+    `a+b+c` is three of them side by side, with features (n, 3, d). `compiled`: embed through torch.compile.
     Raises UnknownBackbone, BadWeights, or BackboneError when `weights` is missing or not wanted, or sizes differ.
     """
     import torch
@@ -51,9 +60,11 @@ def load(name: str, *, weights: Path | None = None, device: str = "cpu", dtype: 
     if len(names) > 1:
         if not all(names):
             raise BackboneError(f"backbone {name!r}: there is a + too many; several are written as a+b+c")
-        return SeveralBackbones([load(each, weights=weights, device=device, dtype=dtype) for each in names])
+        return SeveralBackbones(
+            [load(each, weights=weights, device=device, dtype=dtype, compiled=compiled) for each in names]
+        )
     card, module = _make(name, Path(weights) if weights is not None else None)
-    return FrozenBackbone(card, module, device=torch.device(device), dtype=dtype or torch.float32)
+    return FrozenBackbone(card, module, device=torch.device(device), dtype=dtype or torch.float32, compiled=compiled)
 
 
 def split_name(name: str) -> list[str]:
@@ -68,14 +79,19 @@ def members_of(backbone: Backbone) -> tuple[Backbone, ...]:
 
 def identity(backbone: Backbone) -> str:
     """Hex digest of all that decides an embedding: network, weights, preprocessing, dtype. Keys rows and caches."""
-    import torch
-
     members = members_of(backbone)
     if len(members) > 1:
         return hashlib.sha256("+".join(map(identity, members)).encode()).hexdigest()
+    return hashlib.sha256(msgspec.json.encode(identity_parts(backbone), order="sorted")).hexdigest()
+
+
+def identity_parts(backbone: Backbone) -> dict[str, Any]:
+    """What the identity of one network is made of, by name."""
+    import torch
+
     card = backbone.card
     blank = torch.zeros(1, 3, card.image_size, card.image_size)
-    parts = {
+    return {
         "arch": card.arch,
         "widths": card.widths,
         "stem_padding": card.stem_padding,
@@ -83,9 +99,10 @@ def identity(backbone: Backbone) -> str:
         "resize": card.resize,
         "normalisation": card.normalisation,
         "weights": card.weights_sha256,
-        "dtype": str(backbone.embed(blank).dtype),
+        "dtype": str(getattr(backbone, "dtype", None) or backbone.embed(blank).dtype),
+        "compiled": getattr(backbone, "compiled", False),
+        "embedder": EMBEDDER_VERSION,
     }
-    return hashlib.sha256(msgspec.json.encode(parts, order="sorted")).hexdigest()
 
 
 def _make(name: str, weights: Path | None) -> tuple[BackboneCard, Network]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -14,7 +15,7 @@ from harness.evaluate import EpisodeResult, load_backbone
 from harness.methods import Configured, configure
 from harness.pixels import PixelChoice, Records
 from harness.planned import Planned, load_episodes, sample_episodes
-from harness.request import Request
+from harness.request import Request, usual_features
 from harness.views import described
 from results.entries import Entry
 from results.identity import Row, canonical_hash, row_key
@@ -43,8 +44,8 @@ class Cell(NamedTuple):
 class Run:
     """Everything that is known before the first image is decoded. The cells of a domain stand together.
 
-    `left_out`: a line about domains of the request that the plan has not. `pixels`: how images are had; its flags are
-    part of each row's key.
+    `left_out`: a line about domains of the request that the plan has not. `pixels`: how images are had. `flags`: what
+    of the options changes embeddings, and so is part of each row's key.
     """
 
     request: Request
@@ -53,6 +54,7 @@ class Run:
     backbone: Backbone
     backbone_hash: str
     pixels: PixelChoice
+    flags: Mapping[str, Any]
     cells: list[Cell]
 
 
@@ -61,6 +63,7 @@ def prepare(request: Request) -> Run:
     backbone = load_backbone(request.backbone, request.device)
     identity = backbones.identity(backbone)
     pixels = PixelChoice(request.pixels, backbone.card.image_size, request.cache)
+    flags = {**pixels.flags, **_unusual(request)}
     names = [domain.name for domain in request.domains]
     seen = {name: backbone.card.seen(name) for name in names}
     configured = {
@@ -74,8 +77,8 @@ def prepare(request: Request) -> Run:
     cells = []
     for (name, records), domain_plan in zip(planned.domains, planned.plan.domains, strict=True):
         domain = DomainRun(name, records, records.split_fingerprint(request.split), seen[name], domain_plan)
-        cells += [Cell(domain, chosen, _keys(domain, chosen, identity, pixels)) for chosen in configured[name]]
-    return Run(request, planned.plan, planned.left_out, backbone, identity, pixels, cells)
+        cells += [Cell(domain, chosen, _keys(domain, chosen, identity, flags)) for chosen in configured[name]]
+    return Run(request, planned.plan, planned.left_out, backbone, identity, pixels, flags, cells)
 
 
 def _planned(request: Request) -> Planned:
@@ -120,7 +123,7 @@ def record(store: ResultStore, run: Run) -> None:
             domain=cell.domain.name,
             adapter_hash=cell.configured.adapter_hash,
             backbone_hash=run.backbone_hash,
-            flags=json.dumps(_flags(cell.configured, run.pixels)),
+            flags=json.dumps(_flags(cell.configured, run.flags)),
             seen=cell.domain.seen,
         )
         for cell in run.cells
@@ -130,9 +133,21 @@ def record(store: ResultStore, run: Run) -> None:
 
 def _label(run: Run) -> str:
     """The backbone's name on the leaderboard, with its precision and pixels where those are not the usual ones."""
-    dtype = run.request.backbone.dtype
-    unusual = [*([] if dtype == "float32" else [dtype]), *(["rounded"] if run.pixels.kind == "rounded" else [])]
-    return " ".join([run.backbone.name, *unusual])
+    dtype, unusual = run.request.backbone.dtype, _unusual(run.request)
+    words = [
+        *([] if dtype == "float32" else [dtype]),
+        *(["compiled"] if "compiled" in unusual else []),
+        *([f"{unusual['features']} features"] if "features" in unusual else []),
+        *(["rounded"] if run.pixels.kind == "rounded" else []),
+    ]
+    return " ".join([run.backbone.name, *words])
+
+
+def _unusual(request: Request) -> dict[str, Any]:
+    """How embeddings are made and kept, where it is not as usual."""
+    usual = request.features == usual_features(request.backbone.dtype)
+    compiled = {"compiled": True} if request.backbone.compiled else {}
+    return {**({} if usual else {"features": request.features}), **compiled}
 
 
 def row_of(run: Run, cell: Cell, result: EpisodeResult) -> Row:
@@ -158,7 +173,7 @@ def row_of(run: Run, cell: Cell, result: EpisodeResult) -> Row:
         backbone_hash=run.backbone_hash,
         weights_sha256=run.backbone.card.weights_sha256,
         dtype=run.request.backbone.dtype,
-        flags=json.dumps(_flags(configured, run.pixels)),
+        flags=json.dumps(_flags(configured, run.flags)),
         seen=domain.seen,
         way=episode.way,
         n_support=len(episode.support_labels),
@@ -169,18 +184,18 @@ def row_of(run: Run, cell: Cell, result: EpisodeResult) -> Row:
     )
 
 
-def _flags(configured: Configured, pixels: PixelChoice) -> dict[str, Any]:
-    """What of the run's options belongs to a result: how pixels were had, where hyper-parameters come from, views."""
+def _flags(configured: Configured, flags: Mapping[str, Any]) -> dict[str, Any]:
+    """What of the options belongs to a result: how embeddings were had, where hyper-parameters come from, views."""
     views = configured.adapter.views
-    return {**pixels.flags, "hyper": configured.hyper, **({"views": described(views)} if views else {})}
+    return {**flags, "hyper": configured.hyper, **({"views": described(views)} if views else {})}
 
 
-def _keys(domain: DomainRun, configured: Configured, backbone_hash: str, pixels: PixelChoice) -> list[str]:
+def _keys(domain: DomainRun, configured: Configured, backbone_hash: str, flags: Mapping[str, Any]) -> list[str]:
     return [
         row_key(
             adapter_hash=configured.adapter_hash,
             backbone_hash=backbone_hash,
-            flags=_flags(configured, pixels),
+            flags=_flags(configured, flags),
             domain=domain.name,
             records_hash=domain.records_hash,
             episode_hash=episode_hash,

@@ -57,7 +57,15 @@ def run(
         Path | None, typer.Option(help="Run these dumped episodes (<split>/<data set>/episode-*) instead of sampling.")
     ] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1 ...")] = "cpu",
-    dtype: Annotated[str, typer.Option(help="Precision of the backbone: float32, float64 or bfloat16.")] = "float32",
+    dtype: Annotated[
+        str, typer.Option(help="Precision of the backbone: float32, float64, bfloat16 or float16.")
+    ] = "float32",
+    features: Annotated[
+        str | None, typer.Option(help="Precision of the features that are kept: float32 or float16.")
+    ] = None,
+    compile_backbone: Annotated[
+        bool, typer.Option("--compile", help="Embed through torch.compile (noted in every row).")
+    ] = False,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes (default: one per core; 1 on a GPU).")] = None,
     pixels: Annotated[
         str,
@@ -91,6 +99,8 @@ def run(
         dtype=dtype,
         workers=workers,
         pixels=pixels,
+        features=features,
+        compiled=compile_backbone,
     )
     try:
         run_benchmark(request, console())

@@ -21,10 +21,11 @@ from harness.methods import checked_hyper, parse_methods
 from harness.pixels import PIXELS, Pixels
 from harness.planned import check_dump, dump_episodes, resolve_dumped, sample_episodes
 from harness.report import report
-from harness.request import Request
+from harness.request import Request, usual_features
 from results.store import ResultStore
 
-DTYPES = ("float32", "float64", "bfloat16")
+DTYPES = ("float32", "float64", "bfloat16", "float16")
+FEATURES = ("float32", "float16")
 
 
 def build_request(
@@ -45,6 +46,8 @@ def build_request(
     dtype: str,
     workers: int | None,
     pixels: str,
+    features: str | None,
+    compiled: bool,
 ) -> Request:
     """The request of a run; what is not given comes from the benchmark. Raises HarnessError naming the option."""
     benchmark = load_benchmark(benchmark_name)
@@ -67,7 +70,7 @@ def build_request(
         named=datasets is not None,
         methods=tuple(parse_methods([adapters] if adapters and adapters.strip() else benchmark.adapters)),
         hyper=checked_hyper(hyper),
-        backbone=backbone_choice(chosen, weights, dtype),
+        backbone=backbone_choice(chosen, weights, dtype)._replace(compiled=compiled),
         split=split,
         tasks=tasks,
         seed=seed,
@@ -78,6 +81,7 @@ def build_request(
         device=checked_device(device),
         workers=workers or default_workers(device),
         pixels=checked_pixels(pixels),
+        features=checked_features(features, dtype),
     )
 
 
@@ -103,6 +107,13 @@ def checked_pixels(pixels: str) -> Pixels:
         if pixels == known:
             return known
     raise unknown("--pixels", pixels, PIXELS)
+
+
+def checked_features(features: str | None, dtype: str) -> str:
+    """The precision in which vectors are kept. Raises HarnessError for an unknown one."""
+    if features is not None and features not in FEATURES:
+        raise unknown("--features", features, FEATURES)
+    return features or usual_features(dtype)
 
 
 def checked_device(device: str) -> str:

@@ -46,11 +46,13 @@ class Block:
 
 
 class BackboneChoice(NamedTuple):
-    """Which backbone, in words that travel between processes; `dtype` is torch's name of it."""
+    """Which backbone, in words that travel between processes; `dtype` is torch's name of it; `compiled`: embeds through
+    torch.compile."""
 
     name: str
     weights: Path | None = None
     dtype: str = "float32"
+    compiled: bool = False
 
 
 class EpisodeResult(NamedTuple):
@@ -90,7 +92,8 @@ def load_backbone(choice: BackboneChoice, device: str) -> Backbone:
     """The chosen backbone on a device, loaded once per process."""
     import torch
 
-    return backbones.load(choice.name, weights=choice.weights, device=device, dtype=getattr(torch, choice.dtype))
+    dtype = getattr(torch, choice.dtype)
+    return backbones.load(choice.name, weights=choice.weights, device=device, dtype=dtype, compiled=choice.compiled)
 
 
 def _together(adapter: Adapter, device: str) -> bool:

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from adapters.contract import Adapter, Support
+from backbones.embeddings import in_fixed_batches
 from episodes.dumped import DUMPED
 from episodes.images import Images, Source
 from episodes.plan import DomainPlan, Episode, random_state
 from episodes.stream import load_images
 from harness.errors import HarnessError
 from harness.pixels import PixelChoice, Records, open_domain
+from harness.stores import KeptMaps, load_vectors, open_maps
 from harness.views import augmented
 
 if TYPE_CHECKING:
@@ -29,12 +31,18 @@ BATCH = 64
 @dataclass(frozen=True)
 class DomainData:
     """One domain as workers need it: its plan, where its records lie, how its pixels are had, and the (n, d) features
-    of its distinct images (None when no adapter asks for features), in the sorted order of `plan.images`."""
+    of its distinct images (None when no adapter asks for features), in the sorted order of `plan.images`.
+
+    `maps`: where those of its images are kept; None when they are computed for each episode. `dtype`: what vectors are
+    rounded to on their way, through a store or not.
+    """
 
     plan: DomainPlan
     folder: Path
     pixels: PixelChoice
     features: np.ndarray | None
+    maps: KeptMaps | None = None
+    dtype: str = "float32"
 
     def open(self) -> tuple[Records, Source]:
         """The domain's records and images, for adapters that need more than features."""
@@ -98,20 +106,29 @@ class _InputMaker:
         if kind == "features":
             assert self.data.features is not None
             return torch.from_numpy(self.data.features[images]).to(self.device)
+        if kind == "maps" and self.data.maps is not None:
+            return self._kept(self.data.maps, images)
         return self.of(kind, self.pixels(images))
 
     def of(self, kind: str, pixels: Tensor) -> Tensor:
         """The same, computed of these images (n, 3, s, s)."""
         import torch
 
-        from backbones.embeddings import embed_in_fixed_batches
-
         if kind == "images":
             return pixels.to(self.device)
         assert self.backbone is not None
-        if kind == "features":
-            return torch.cat([*embed_in_fixed_batches(self.backbone, [pixels], BATCH)])
-        return torch.cat([self.backbone.maps(part) for part in pixels.split(BATCH)])
+        compute = self.backbone.embed if kind == "features" else self.backbone.maps
+        vectors = torch.cat([*in_fixed_batches(compute, [pixels], BATCH)]).to(getattr(torch, self.data.dtype))
+        return vectors if vectors.dtype == torch.float64 else vectors.float()
+
+    def _kept(self, maps: KeptMaps, images: np.ndarray) -> Tensor:
+        """Maps out of their stores."""
+        import torch
+
+        classes, records = self.data.plan.images
+        at = np.sort(images)
+        vectors = load_vectors(self.data.open()[0], Images(classes[at], records[at]), open_maps(maps))
+        return torch.from_numpy(vectors[np.searchsorted(at, images)]).to(self.device)
 
     def pixels(self, images: np.ndarray) -> Tensor:
         """(n, 3, s, s) in [-1, 1]."""

@@ -32,6 +32,8 @@ def write_manifest(run: "Run", *, embedded: int, computed: int) -> None:
         "backbone_hash": run.backbone_hash,
         "device": request.device,
         "pixels": run.pixels.flags,
+        "features": request.features,
+        "compiled": request.backbone.compiled,
         "dumped_episodes": str(request.episodes) if request.episodes else None,
         "workers": request.workers,
         "images_embedded": embedded,
