@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 ABOUT = "store.json"
-_WRITER = ".writer.lock"
+WRITER = ".writer.lock"
 _log = logging.getLogger(__name__)
 
 
@@ -197,7 +197,7 @@ def only_embedder(root: Path, key: str, on_wait: Callable[[], None]) -> Iterator
     """Of several processes that would add to a store, one does; the others wait here, after calling `on_wait`."""
     folder = root / key
     folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / _WRITER)
+    lock = FileLock(folder / WRITER)
     with suppress(TimeoutError):
         lock.acquire(timeout=0)
     if not lock.is_locked:

@@ -75,4 +75,4 @@ def _fold(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
 
 def _double(tensor: Tensor | None) -> Tensor:
     assert tensor is not None
-    return tensor.detach().cpu().double()
+    return tensor.detach().double()

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from harness.cli_adapters import check_adapter, new_adapter
+from harness.cli_cache import app as cache_app
 from harness.cli_records import app as records_app
 from harness.console import console, fail, names
 
@@ -21,6 +22,7 @@ app = typer.Typer(
 weights_app = typer.Typer(help="Bring in weights of your own.", no_args_is_help=True)
 app.add_typer(weights_app, name="weights")
 app.add_typer(records_app, name="records")
+app.add_typer(cache_app, name="cache")
 app.command("check-adapter")(check_adapter)
 app.command("new-adapter")(new_adapter)
 

@@ -31,11 +31,13 @@ def facts_of(current: Run, kind: Kind) -> tuple[StoreFacts, ...]:
 @contextmanager
 def cache_in_use(current: Run) -> Iterator[None]:
     """While the block lasts, nobody takes away what the run may read of the cache."""
-    cache = current.request.cache
-    keys = {facts.key for kind in ("features", "maps") for facts in facts_of(current, kind)}
+    cache, methods = current.request.cache, [cell.configured for cell in current.cells]
+    features = facts_of(current, "features") if any(method.wants_features for method in methods) else ()
+    maps = facts_of(current, "maps") if any(method.wants_maps for method in methods) else ()
     with ExitStack() as stack:
-        for folder in (cache / "pixels", *(embeddings_folder(cache) / key for key in sorted(keys))):
-            stack.enter_context(in_use(folder))
+        stack.enter_context(in_use(cache / "pixels"))
+        for key in {facts.key for facts in (*features, *maps)}:
+            stack.enter_context(in_use(embeddings_folder(cache) / key))
         yield
 
 

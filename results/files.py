@@ -108,6 +108,8 @@ def in_use(folder: Path) -> Iterator[None]:
 @contextmanager
 def sole_use(folder: Path) -> Iterator[bool]:
     """Whether nobody else uses `folder`, and nobody can begin to until the block ends; never waits."""
+    lock = Path(f"{folder}{IN_USE}")
+    was_there = lock.exists()
     try:
         descriptor = _locked(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -115,8 +117,8 @@ def sole_use(folder: Path) -> Iterator[bool]:
         return
     try:
         yield True
-        if not folder.exists():
-            Path(f"{folder}{IN_USE}").unlink()
+        if not was_there or not folder.exists():
+            lock.unlink()
     finally:
         os.close(descriptor)
 
