@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -12,7 +13,7 @@ from adapters.contract import Adapter, Support
 from backbones.embeddings import in_fixed_batches
 from episodes.dumped import DUMPED
 from episodes.images import Images, Source
-from episodes.plan import DomainPlan, Episode, random_state
+from episodes.plan import DomainPlan, Episode, permutation
 from episodes.stream import load_images
 from harness.errors import HarnessError
 from harness.pixels import PixelChoice, Records, open_domain
@@ -80,7 +81,7 @@ def make_task(data: DomainData, task: int, adapter: Adapter, backbone: Backbone 
     order = _shuffled(data.plan.hashes[task], len(episode.query_labels))
     queries = make(adapter.takes, episode.query_images[order])
     for kind, tensor in (*inputs.items(), ("query", queries)):
-        if not torch.isfinite(tensor).all():
+        if not _is_finite(tensor):
             raise HarnessError(f"{data.plan.domain}, episode {task}: the {kind} tensor holds NaN or infinity")
     if "class_names" in adapter.needs:
         inputs["class_names"] = _class_names(data, episode)
@@ -90,7 +91,12 @@ def make_task(data: DomainData, task: int, adapter: Adapter, backbone: Backbone 
 
 def _shuffled(episode_hash: str, count: int) -> np.ndarray:
     """An order of the queries that tells nothing: in a plan they lie class by class, as many of each."""
-    return random_state(bytes.fromhex(episode_hash)).permutation(count)
+    return permutation(bytes.fromhex(episode_hash), count)
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    """Whether no number of it is NaN or infinite. A finite sum proves that, and takes a fifth of the time."""
+    return math.isfinite(tensor.sum().item()) or bool(tensor.isfinite().all())
 
 
 @dataclass(frozen=True)
