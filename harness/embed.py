@@ -43,7 +43,7 @@ def embed_images(
 
 
 def _rows(batches: Iterable[torch.Tensor], advance: Advance) -> Iterator[np.ndarray]:
-    """The vectors one by one. A batch is fetched when the next one is under way, so that a GPU need not wait."""
+    """The vectors one by one. From a GPU a batch is fetched when the next is under way, so that it need not wait."""
     for batch in _one_behind(batches):
         advance(len(batch))
         yield from (batch if batch.dtype == torch.float64 else batch.float()).cpu().numpy()
@@ -52,6 +52,9 @@ def _rows(batches: Iterable[torch.Tensor], advance: Advance) -> Iterator[np.ndar
 def _one_behind(batches: Iterable[torch.Tensor]) -> Iterator[torch.Tensor]:
     last = None
     for batch in batches:
+        if batch.device.type == "cpu":  # done already, and perhaps a view of pixels that the next block overwrites
+            yield batch
+            continue
         if last is not None:
             yield last
         last = batch

@@ -8,10 +8,12 @@ import threading
 
 import numpy as np
 import pytest
+import torch
 
 import backbones
 from episodes.dataset import DatasetRecords
 from episodes.images import Images
+from episodes.stream import load_images
 from harness import embed, run
 from harness.embed import embed_images
 from harness.stores import load_vectors, open_store, store_facts
@@ -160,6 +162,28 @@ def test_a_class_larger_than_a_block_is_saved_piece_by_piece(reds, tmp_path, mon
     monkeypatch.setitem(embed.BLOCK_IMAGES, "features", 1024)
     embed_images(records, records, images, backbone, again, lambda steps: None)
     assert np.array_equal(load_vectors(records, images, [again]), vectors)
+
+
+def test_features_that_are_a_view_of_the_pixels_are_read_before_the_pixels_change(reds, tmp_path, monkeypatch):
+    records, images, backbone, facts = reds
+    monkeypatch.setattr(backbone, "embed", lambda batch: batch[:, 0, 40])
+    store = open_store(facts, tmp_path)
+    embed_images(records, records, images, backbone, store, lambda steps: None)
+    expected = load_images(records, images, 84)[:, 0, 40].numpy()
+    assert np.array_equal(load_vectors(records, images, [store]), expected)
+
+
+def test_a_batch_on_a_gpu_is_fetched_when_the_next_one_is_under_way():
+    under_way, seen = [], []
+
+    def batches():
+        for number in range(3):
+            under_way.append(number)
+            yield torch.empty(1, device="meta")
+
+    for _ in embed._one_behind(batches()):
+        seen.append(list(under_way))
+    assert seen == [[0, 1], [0, 1, 2], [0, 1, 2]]
 
 
 def test_a_damaged_block_is_embedded_again_by_the_next_run(run_ok, workspace, caplog):
