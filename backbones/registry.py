@@ -8,7 +8,7 @@ import importlib
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -27,6 +27,8 @@ SHIPPED = Path(__file__).parent / "shipped"
 RANDOM_SEED = 0
 # the architectures of `metabench weights import`, by name, so that listing them needs no torch
 IMPORTED = ("resnet12", "resnet18", "resnet18-film", "resnet34", "resnet50")
+EMBEDDER_VERSION = 2
+"""How a network is computed: raised when the last bits of features change. 2: batch normalisation is folded."""
 _BUILT_IN = {
     "raw-pixels": BackboneCard(name="raw-pixels", arch="raw-pixels", licence="none", training_data_known=True),
     "resnet18-pocket-random": BackboneCard(
@@ -52,11 +54,19 @@ def known() -> list[str]:
     return sorted(_named())
 
 
-def load(name: str, *, weights: Path | None = None, device: str = "cpu", dtype: torch.dtype | None = None) -> Backbone:
+def load(
+    name: str,
+    *,
+    weights: Path | None = None,
+    device: str = "cpu",
+    dtype: torch.dtype | None = None,
+    compiled: bool = False,
+) -> Backbone:
     """The backbone of that name, frozen, on `device` in `dtype` (None: float32).
 
     `name` is one of `known()` or of the form of one of `FORMS`; `weights` is a .safetensors file for a name in
-    `IMPORTED`. `a+b+c` is three of them side by side, with features (n, 3, d).
+    `IMPORTED`. `a+b+c` is three of them side by side, with features (n, 3, d). `compiled`: embed through
+    torch.compile.
     Raises UnknownBackbone, BadWeights, or BackboneError when `weights` is missing or not wanted, sizes differ, an
     optional library is missing or fails, or a hub cannot be reached.
     """
@@ -69,11 +79,13 @@ def load(name: str, *, weights: Path | None = None, device: str = "cpu", dtype: 
     if len(names) > 1:
         if not all(names):
             raise BackboneError(f"backbone {name!r}: there is a + too many; several are written as a+b+c")
-        return SeveralBackbones([load(each, weights=weights, device=device, dtype=dtype) for each in names])
+        return SeveralBackbones(
+            [load(each, weights=weights, device=device, dtype=dtype, compiled=compiled) for each in names]
+        )
     card, module = _make(name, Path(weights) if weights is not None else None)
     towers = hasattr(module, "encode") and hasattr(module, "logit_scale")
     kind = TwoTowerBackbone if towers else FrozenBackbone
-    return kind(card, module, device=torch.device(device), dtype=dtype or torch.float32)
+    return kind(card, module, device=torch.device(device), dtype=dtype or torch.float32, compiled=compiled)
 
 
 def members_of(backbone: Backbone) -> tuple[Backbone, ...]:
@@ -86,8 +98,13 @@ def identity(backbone: Backbone) -> str:
     members = members_of(backbone)
     if len(members) > 1:
         return hashlib.sha256("+".join(map(identity, members)).encode()).hexdigest()
+    return hashlib.sha256(msgspec.json.encode(identity_parts(backbone), order="sorted")).hexdigest()
+
+
+def identity_parts(backbone: Backbone) -> dict[str, Any]:
+    """What the identity of one network is made of, by name."""
     card = backbone.card
-    parts = {
+    return {
         "arch": card.arch,
         "widths": card.widths,
         "stem_padding": card.stem_padding,
@@ -96,8 +113,9 @@ def identity(backbone: Backbone) -> str:
         "normalisation": card.normalisation,
         "weights": card.weights_sha256,
         "dtype": str(backbone.dtype),
+        "compiled": getattr(backbone, "compiled", False),
+        "embedder": EMBEDDER_VERSION,
     }
-    return hashlib.sha256(msgspec.json.encode(parts, order="sorted")).hexdigest()
 
 
 def _make(name: str, weights: Path | None) -> Made:

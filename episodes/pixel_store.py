@@ -59,7 +59,7 @@ class PixelStore:
         place = self._places(fingerprint).get(record)
         if place is None:
             return None
-        data = place.data[place.offset : place.offset + 3 * place.height * place.width]
+        data = _pixels(place)
         if google_crc32c.value(data) != place.crc:
             _drop(place.segment, f"the pixels of record {record} do not match their checksum")
             return None
@@ -95,22 +95,53 @@ class PixelStore:
 def _read(segment: Path) -> list[tuple[int, _Place]]:
     """The table of a segment; empty, and the file gone, if it is damaged. Raises OSError if it cannot be opened."""
     try:
-        with segment.open("rb") as file:
-            data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        magic, count, crc = _TRAILER.unpack_from(data, len(data) - _TRAILER.size)
-        start = len(data) - _TRAILER.size - count * _TABLE.itemsize
-        content = data[max(start, 0) : len(data) - _TRAILER.size]
-        if magic != _MAGIC or google_crc32c.value(content) != crc:
-            raise ValueError("its table does not match its checksum")
-        table = np.frombuffer(content, _TABLE, count)
+        return _table(segment)
     except FileNotFoundError:  # dropped by another process
         return []
     except (ValueError, struct.error) as error:
         _drop(segment, str(error))
         return []
+
+
+def _table(segment: Path) -> list[tuple[int, _Place]]:
+    """Every image of a segment. Raises ValueError or struct.error if it is damaged, OSError if it cannot be opened."""
+    with segment.open("rb") as file:
+        data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    magic, count, crc = _TRAILER.unpack_from(data, len(data) - _TRAILER.size)
+    start = len(data) - _TRAILER.size - count * _TABLE.itemsize
+    content = data[max(start, 0) : len(data) - _TRAILER.size]
+    if magic != _MAGIC or google_crc32c.value(content) != crc:
+        raise ValueError("its table does not match its checksum")
+    table = np.frombuffer(content, _TABLE, count)
     return [(row[0], _Place(segment, data, *row[1:])) for row in table.tolist()]
+
+
+def _pixels(place: _Place) -> bytes:
+    return place.data[place.offset : place.offset + 3 * place.height * place.width]
 
 
 def _drop(segment: Path, reason: str) -> None:
     _log.warning("%s: damaged (%s); its images are decoded again", segment, reason)
     segment.unlink(missing_ok=True)
+
+
+class PixelSurvey(NamedTuple):
+    """What lies in one store of pixels; `damaged`: segments that can go, since a run decodes their images again."""
+
+    images: int
+    bytes: int
+    damaged: list[Path]
+
+
+def survey(root: Path, *, verify: bool) -> PixelSurvey:
+    """Count the images under `root`; nothing is changed. `verify`: read all pixels, too."""
+    images, damaged, segments = 0, [], sorted(root.glob("*/*.pixels"))
+    for path in segments:
+        try:
+            table = _table(path)
+            if verify and any(google_crc32c.value(_pixels(place)) != place.crc for _, place in table):
+                raise ValueError("pixels do not match their checksum")
+            images += len(table)
+        except (ValueError, struct.error):
+            damaged.append(path)
+    return PixelSurvey(images, sum(path.stat().st_size for path in segments), damaged)

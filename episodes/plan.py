@@ -7,6 +7,7 @@ the official shuffle buffer of 1,000 records the permutation is uniform over the
 
 import hashlib
 import json
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -18,6 +19,8 @@ from episodes.errors import NotEnoughImages
 from episodes.images import Images
 from episodes.sampling import EpisodeConfig, EpisodeSampler
 from episodes.spec import DatasetSpec
+
+_thread = threading.local()
 
 
 class Episode(NamedTuple):
@@ -210,6 +213,14 @@ class ClassCursor:
 def random_state(seed: bytes) -> np.random.RandomState:
     """NumPy's frozen generator, seeded with all 32 bytes (the stream is the same on every platform and version)."""
     return np.random.RandomState(_words(seed))
+
+
+def permutation(seed: bytes, count: int) -> np.ndarray:
+    """`random_state(seed).permutation(count)`, ten times as fast: the generator is seeded anew, not made."""
+    if not hasattr(_thread, "rng"):
+        _thread.rng = np.random.RandomState(0)
+    _thread.rng.seed(_words(seed))
+    return _thread.rng.permutation(count)
 
 
 def _words(seed: bytes) -> np.ndarray:

@@ -46,10 +46,13 @@ class Block:
 
 
 class Network(Protocol):
-    """Where the backbone of a run comes from; `dtype` is torch's name of its precision."""
+    """Where the backbone of a run comes from; `dtype` is torch's name of its precision, `compiled`: embeds through
+    torch.compile."""
 
     @property
     def dtype(self) -> str: ...
+    @property
+    def compiled(self) -> bool: ...
 
     def load(self, device: str) -> Backbone:
         """The backbone on that device."""
@@ -57,11 +60,12 @@ class Network(Protocol):
 
 
 class BackboneChoice(NamedTuple):
-    """A backbone in words that travel between processes."""
+    """A backbone in words that travel between processes; `compiled`: embeds through torch.compile."""
 
     name: str
     weights: Path | None = None
     dtype: str = "float32"
+    compiled: bool = False
 
     def load(self, device: str) -> Backbone:
         """Once per process."""
@@ -73,6 +77,7 @@ class GivenBackbone(NamedTuple):
 
     backbone: Backbone
     dtype: str
+    compiled: bool = False
 
     def load(self, device: str) -> Backbone:
         """As it was given."""
@@ -116,7 +121,8 @@ def load_backbone(choice: BackboneChoice, device: str) -> Backbone:
     """The chosen backbone on a device, loaded once per process."""
     import torch
 
-    return backbones.load(choice.name, weights=choice.weights, device=device, dtype=getattr(torch, choice.dtype))
+    dtype = getattr(torch, choice.dtype)
+    return backbones.load(choice.name, weights=choice.weights, device=device, dtype=dtype, compiled=choice.compiled)
 
 
 def _together(adapter: Adapter, device: str) -> bool:

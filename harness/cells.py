@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -13,7 +14,7 @@ from episodes.plan import DomainPlan, Plan
 from harness.blocks import EpisodeResult
 from harness.methods import Configured, configure
 from harness.pixels import PixelChoice, Records
-from harness.request import Request
+from harness.request import Request, usual_store_dtype
 from harness.views import described
 from results.entries import Entry
 from results.identity import Row, canonical_hash, row_key
@@ -44,8 +45,8 @@ class Cell(NamedTuple):
 class Run:
     """Everything that is known before the first image is decoded. The cells of a domain stand together.
 
-    `left_out`: a line about domains of the request that the plan has not. `pixels`: how images are had; its flags are
-    part of each row's key.
+    `left_out`: a line about domains of the request that the plan has not. `pixels`: how images are had. `flags`: what
+    of the options changes embeddings, and so is part of each row's key.
     """
 
     request: Request
@@ -54,6 +55,7 @@ class Run:
     backbone: Backbone
     backbone_hash: str
     pixels: PixelChoice
+    flags: Mapping[str, Any]
     cells: list[Cell]
 
 
@@ -63,6 +65,7 @@ def prepare(request: Request) -> Run:
     identity = backbones.identity(backbone)
     card = backbone.card
     pixels = PixelChoice(request.pixels, card.image_size, request.cache)
+    flags = {**pixels.flags, **_unusual(request)}
     seen = {domain.name: card.seen(domain.name) for domain in request.domains}
     configured = {
         name: [
@@ -76,8 +79,8 @@ def prepare(request: Request) -> Run:
     for (name, records), domain_plan in zip(planned.domains, planned.plan.domains, strict=True):
         fingerprint, contaminated = records.split_fingerprint(request.split), card.contaminated(name, request.split)
         domain = DomainRun(name, records, fingerprint, seen[name], contaminated, domain_plan)
-        cells += [Cell(domain, chosen, _keys(domain, chosen, identity, pixels)) for chosen in configured[name]]
-    return Run(request, planned.plan, planned.left_out, backbone, identity, pixels, cells)
+        cells += [Cell(domain, chosen, _keys(domain, chosen, identity, flags)) for chosen in configured[name]]
+    return Run(request, planned.plan, planned.left_out, backbone, identity, pixels, flags, cells)
 
 
 def record(store: ResultStore, run: Run) -> None:
@@ -99,7 +102,7 @@ def record(store: ResultStore, run: Run) -> None:
             domain=cell.domain.name,
             adapter_hash=cell.configured.adapter_hash,
             backbone_hash=run.backbone_hash,
-            flags=json.dumps(_flags(cell.configured, run.pixels)),
+            flags=json.dumps(_flags(cell.configured, run.flags)),
             seen=cell.domain.seen,
             contaminated=cell.domain.contaminated,
         )
@@ -110,9 +113,21 @@ def record(store: ResultStore, run: Run) -> None:
 
 def _label(run: Run) -> str:
     """The backbone's name on the leaderboard, with its precision and pixels where those are not the usual ones."""
-    dtype = run.request.backbone.dtype
-    unusual = [*([] if dtype == "float32" else [dtype]), *(["rounded"] if run.pixels.kind == "rounded" else [])]
-    return " ".join([run.backbone.name, *unusual])
+    dtype, unusual = run.request.backbone.dtype, _unusual(run.request)
+    words = [
+        *([] if dtype == "float32" else [dtype]),
+        *(["compiled"] if "compiled" in unusual else []),
+        *([f"{unusual['store_dtype']} features"] if "store_dtype" in unusual else []),
+        *(["rounded"] if run.pixels.kind == "rounded" else []),
+    ]
+    return " ".join([run.backbone.name, *words])
+
+
+def _unusual(request: Request) -> dict[str, Any]:
+    """How embeddings are made and kept, where it is not as usual."""
+    usual = request.store_dtype == usual_store_dtype(request.backbone.dtype)
+    compiled = {"compiled": True} if request.backbone.compiled else {}
+    return {**({} if usual else {"store_dtype": request.store_dtype}), **compiled}
 
 
 def row_of(run: Run, cell: Cell, result: EpisodeResult) -> Row:
@@ -138,7 +153,7 @@ def row_of(run: Run, cell: Cell, result: EpisodeResult) -> Row:
         backbone_hash=run.backbone_hash,
         weights_sha256=run.backbone.card.weights_sha256,
         dtype=run.request.backbone.dtype,
-        flags=json.dumps(_flags(configured, run.pixels)),
+        flags=json.dumps(_flags(configured, run.flags)),
         seen=domain.seen,
         way=episode.way,
         n_support=len(episode.support_labels),
@@ -149,18 +164,18 @@ def row_of(run: Run, cell: Cell, result: EpisodeResult) -> Row:
     )
 
 
-def _flags(configured: Configured, pixels: PixelChoice) -> dict[str, Any]:
-    """What of the run's options belongs to a result: how pixels were had, where hyper-parameters come from, views."""
+def _flags(configured: Configured, flags: Mapping[str, Any]) -> dict[str, Any]:
+    """What of the options belongs to a result: how embeddings were had, where hyper-parameters come from, views."""
     views = configured.adapter.views
-    return {**pixels.flags, "hyper": configured.hyper, **({"views": described(views)} if views else {})}
+    return {**flags, "hyper": configured.hyper, **({"views": described(views)} if views else {})}
 
 
-def _keys(domain: DomainRun, configured: Configured, backbone_hash: str, pixels: PixelChoice) -> list[str]:
+def _keys(domain: DomainRun, configured: Configured, backbone_hash: str, flags: Mapping[str, Any]) -> list[str]:
     return [
         row_key(
             adapter_hash=configured.adapter_hash,
             backbone_hash=backbone_hash,
-            flags=_flags(configured, pixels),
+            flags=_flags(configured, flags),
             domain=domain.name,
             records_hash=domain.records_hash,
             episode_hash=episode_hash,

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from harness.cli_adapters import check_adapter, new_adapter
+from harness.cli_cache import app as cache_app
 from harness.cli_records import app as records_app
 from harness.cli_weights import app as weights_app
 from harness.console import console, fail, names
@@ -21,6 +22,7 @@ app = typer.Typer(
 )
 app.add_typer(weights_app, name="weights")
 app.add_typer(records_app, name="records")
+app.add_typer(cache_app, name="cache")
 app.command("check-adapter")(check_adapter)
 app.command("new-adapter")(new_adapter)
 
@@ -33,6 +35,7 @@ Datasets = Annotated[str | None, typer.Option("--datasets", help="Some of its do
 Tasks = Annotated[int | None, typer.Option("--tasks", min=1, help="Episodes per domain (default: the benchmark's).")]
 Split = Annotated[str | None, typer.Option("--split", help="train, valid or test (default: the benchmark's).")]
 Seed = Annotated[int, typer.Option("--seed", min=0, max=2**63 - 1, help="Seed of episodes and stochastic methods.")]
+NEEDS_IMAGES = ("backbone", "weights", "records", "episodes", "dtype", "store_dtype", "compiled", "pixels")
 
 
 @app.command()
@@ -64,7 +67,15 @@ def run(
         str | None, typer.Option(help="What the network of --features was trained on, as in ilsvrc_2012=all,omniglot.")
     ] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1 ...")] = "cpu",
-    dtype: Annotated[str, typer.Option(help="Precision of the backbone: float32, float64 or bfloat16.")] = "float32",
+    dtype: Annotated[
+        str, typer.Option(help="Precision of the backbone: float32, float64, bfloat16 or float16.")
+    ] = "float32",
+    store_dtype: Annotated[
+        str | None, typer.Option(help="Precision of the embeddings that are kept: float32 or float16.")
+    ] = None,
+    compiled: Annotated[
+        bool, typer.Option("--compile", help="Embed through torch.compile (noted in every row).")
+    ] = False,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes (default: one per core; 1 on a GPU).")] = None,
     pixels: Annotated[
         str,
@@ -77,9 +88,10 @@ def run(
     """Run what is missing of a benchmark, and print its leaderboard."""
     if episodes is not None and _was_given(context, "records"):
         fail("error: --episodes brings its own images, so that --records has no use; leave out one of them", 2)
-    for option in ("backbone", "weights", "records", "episodes", "dtype", "pixels"):
-        if features is not None and _was_given(context, option):
-            fail(f"error: --features are all that a run needs, so that --{option} has no use; leave out one of them", 2)
+    for option in NEEDS_IMAGES if features is not None else ():
+        if _was_given(context, option):
+            word = {"compiled": "compile"}.get(option, option.replace("_", "-"))
+            fail(f"error: --features are all that a run needs, so that --{word} has no use; leave out one of them", 2)
     if trained_on is not None and features is None:
         fail("error: --trained-on is about --features; a backbone has a card that says it", 2)
 
@@ -105,6 +117,8 @@ def run(
         dtype=dtype,
         workers=workers,
         pixels=pixels,
+        store_dtype=store_dtype,
+        compiled=compiled,
     )
     try:
         run_benchmark(request, console())

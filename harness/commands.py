@@ -21,12 +21,13 @@ from harness.methods import checked_hyper, parse_methods
 from harness.pixels import PIXELS, Pixels
 from harness.planned import check_dump, dump_episodes, resolve_dumped, sample_episodes
 from harness.report import report
-from harness.request import Request
+from harness.request import Request, usual_store_dtype
 from harness.sources import EpisodeSource, FromDump, FromRecords
 from harness.trained_on import parse_trained_on
 from results.store import ResultStore
 
-DTYPES = ("float32", "float64", "bfloat16")
+DTYPES = ("float32", "float64", "bfloat16", "float16")
+STORE_DTYPES = ("float32", "float16")
 
 
 def build_request(
@@ -49,6 +50,8 @@ def build_request(
     dtype: str,
     workers: int | None,
     pixels: str,
+    store_dtype: str | None,
+    compiled: bool,
 ) -> Request:
     """The request of a run; what is not given comes from the benchmark. Raises HarnessError naming the option."""
     benchmark = load_benchmark(benchmark_name)
@@ -64,12 +67,12 @@ def build_request(
         if seed:
             raise HarnessError(f"--seed {seed}: dumped episodes are what they are; leave out --seed or --episodes")
         benchmark, source = resolve_dumped(benchmark, episodes, split), FromDump(episodes.absolute())
-        domains, network = benchmark.select(datasets), _network(benchmark, backbone, weights, dtype)
+        domains, network = benchmark.select(datasets), _network(benchmark, backbone, weights, dtype, compiled)
     else:
         benchmark, source = resolve(benchmark, records), FromRecords(records and records.absolute())
         domains = benchmark.select(datasets)
         check_records(benchmark, domains, records)
-        network = _network(benchmark, backbone, weights, dtype)
+        network = _network(benchmark, backbone, weights, dtype, compiled)
     return Request(
         benchmark=benchmark,
         domains=domains,
@@ -87,10 +90,13 @@ def build_request(
         device=checked_device(device),
         workers=workers or default_workers(device),
         pixels=checked_pixels(pixels) if features is None else "none",
+        store_dtype=checked_store_dtype(store_dtype, network.dtype),
     )
 
 
-def _network(benchmark: Benchmark, backbone: str | None, weights: Path | None, dtype: str) -> BackboneChoice:
+def _network(
+    benchmark: Benchmark, backbone: str | None, weights: Path | None, dtype: str, compiled: bool
+) -> BackboneChoice:
     """The backbone that the user names, or the benchmark's own."""
     chosen = backbone or benchmark.backbone or ("resnet18" if weights else None)
     if chosen is None:
@@ -98,7 +104,7 @@ def _network(benchmark: Benchmark, backbone: str | None, weights: Path | None, d
             f"benchmark {benchmark.name!r} has no backbone of its own: give --backbone NAME or --backbone "
             f"FILE.safetensors (make: BACKBONE=...); `metabench weights import` makes one from a checkpoint"
         )
-    return backbone_choice(chosen, weights, dtype)
+    return backbone_choice(chosen, weights, dtype)._replace(compiled=compiled)
 
 
 def backbone_choice(name: str, weights: Path | None, dtype: str) -> BackboneChoice:
@@ -122,6 +128,13 @@ def checked_pixels(pixels: str) -> Pixels:
         if pixels == known:
             return known
     raise unknown("--pixels", pixels, PIXELS)
+
+
+def checked_store_dtype(store_dtype: str | None, dtype: str) -> str:
+    """The precision in which vectors are kept. Raises HarnessError for an unknown one."""
+    if store_dtype is not None and store_dtype not in STORE_DTYPES:
+        raise unknown("--store-dtype", store_dtype, STORE_DTYPES)
+    return store_dtype or usual_store_dtype(dtype)
 
 
 def checked_device(device: str) -> str:

@@ -1,43 +1,23 @@
 """Every image that a plan touches is decoded and embedded once, whatever the number of episodes and adapters."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
-import backbones
 from backbones.contract import Backbone
-from backbones.embeddings import EmbeddingStore, embed_in_fixed_batches
+from backbones.embeddings import EmbeddingStore, in_fixed_batches
 from episodes.images import Images, Source
-from episodes.plan import DomainPlan
 from episodes.stream import stream_images
 from harness.pixels import Records
 from harness.progress import Advance
-from results.identity import canonical_hash
 
 MOST_DECODERS = 16
 """Processes that decode for one network; more than any is known to need."""
-
-
-def open_store(backbone: Backbone, flags: Mapping[str, Any], folder: Path) -> EmbeddingStore:
-    """One network's vectors in `folder`; their key covers weights, preprocessing, dtype and what made the pixels.
-
-    A backbone that brings its `vectors` along (`harness.given_features`) is served from those, and lacks none.
-    """
-    given = getattr(backbone, "vectors", None)
-    if given is not None:
-        return given
-    return EmbeddingStore(folder / "embeddings", canonical_hash([backbones.identity(backbone), flags]))
-
-
-def missing_images(data: Records, plan: DomainPlan, store: EmbeddingStore) -> Images:
-    """The images of the plan that have no vector yet."""
-    parts = [(c, store.missing(data.fingerprint(c), records)) for c, records in plan.images.by_class()]
-    return Images.concatenate(parts)
+BLOCK_IMAGES: Mapping[str, int] = {"features": 1024, "maps": 128}
+"""What is on disk as soon as it is done, and so the most that a killed run embeds again."""
 
 
 def embed_images(
@@ -50,22 +30,33 @@ def embed_images(
     *,
     pinned: bool = False,
 ) -> None:
-    """Embed these images of `data`, whose pixels `source` gives; each class is on disk when its last image is done."""
+    """Embed these images of `data`, whose pixels `source` gives; each block is on disk when its last image is done."""
     workers = min(len(os.sched_getaffinity(0)), MOST_DECODERS)
     inputs = stream_images(source, images, backbone.card.image_size, workers=workers, pinned=pinned)
-    vectors = _vectors(inputs, backbone, advance)
-    for class_id, records in images.by_class():
-        store.save(data.fingerprint(class_id), records, np.stack(list(islice(vectors, len(records)))))
+    compute = backbone.embed if store.facts.kind == "features" else backbone.maps
+    vectors = _rows(in_fixed_batches(compute, inputs), advance)
+    size = BLOCK_IMAGES[store.facts.kind]
+    for start in range(0, len(images.classes), size):
+        part = Images(images.classes[start : start + size], images.records[start : start + size])
+        block = np.stack(list(islice(vectors, len(part.classes))))
+        store.add([(data.fingerprint(c), records) for c, records in part.by_class()], block)
 
 
-def load_features(data: Records, plan: DomainPlan, stores: Sequence[EmbeddingStore]) -> np.ndarray:
-    """(n, d) float32 vectors of the plan's distinct images, in their sorted order; (n, K, d) from K stores."""
-    images = [(data.fingerprint(c), records) for c, records in plan.images.by_class()]
-    features = [np.concatenate([store.load(*each) for each in images]) for store in stores]
-    return features[0] if len(features) == 1 else np.stack(features, axis=1)
-
-
-def _vectors(inputs: Iterator[torch.Tensor], backbone: Backbone, advance: Advance) -> Iterator[np.ndarray]:
-    for batch in embed_in_fixed_batches(backbone, inputs):
+def _rows(batches: Iterable[torch.Tensor], advance: Advance) -> Iterator[np.ndarray]:
+    """The vectors one by one. From a GPU a batch is fetched when the next is under way, so that it need not wait."""
+    for batch in _one_behind(batches):
         advance(len(batch))
         yield from (batch if batch.dtype == torch.float64 else batch.float()).cpu().numpy()
+
+
+def _one_behind(batches: Iterable[torch.Tensor]) -> Iterator[torch.Tensor]:
+    last = None
+    for batch in batches:
+        if batch.device.type == "cpu":  # done already, and perhaps a view of pixels that the next block overwrites
+            yield batch
+            continue
+        if last is not None:
+            yield last
+        last = batch
+    if last is not None:
+        yield last

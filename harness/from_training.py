@@ -26,7 +26,7 @@ from harness.console import names
 from harness.domains import cache_folder, check_records, resolve
 from harness.errors import HarnessError
 from harness.methods import checked_hyper, parse_methods
-from harness.request import Request
+from harness.request import Request, usual_store_dtype
 from harness.run import compute
 from harness.sources import FromRecords
 from harness.trained_on import TrainedOn, parse_trained_on
@@ -78,13 +78,14 @@ def evaluate(
     domains = chosen.select(wanted)
     check_records(chosen, domains, folder)
     with tempfile.TemporaryDirectory(prefix="metabench-") as scratch, _undisturbed(device):
+        backbone = _given(module, image_size, trained_on, name, device)
         request = Request(
             benchmark=chosen,
             domains=domains,
             named=wanted is not None,
             methods=tuple(parse_methods([adapters] if isinstance(adapters, str) else adapters)),
             hyper=checked_hyper(hyper),
-            backbone=_given(module, image_size, trained_on, name, device),
+            backbone=backbone,
             split=checked_split(chosen, split),
             tasks=tasks,
             seed=seed,
@@ -95,6 +96,7 @@ def evaluate(
             device=device,
             workers=1,
             pixels=checked_pixels(pixels),
+            store_dtype=usual_store_dtype(backbone.dtype),
         )
         current = prepare(request)
         _check_maps(current)

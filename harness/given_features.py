@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, cast
 
@@ -37,8 +37,8 @@ class FeatureRun(NamedTuple):
 class FeatureBackbone:
     """Features of several data sets in the place of the network that made them (`backbones.contract.Backbone`).
 
-    `members`: one for each of the K networks of (n, K, d) features. `vectors`: where `harness.embed` finds what it need
-    not compute. `offers`: what adapters can be given.
+    `members`: one for each of the K networks of (n, K, d) features. `vectors`: where `harness.stores` finds what
+    need not be computed. `offers`: what adapters can be given.
     """
 
     offers = frozenset({"features"})
@@ -81,8 +81,11 @@ class GivenVectors:
         """None of `records`."""
         return records[:0]
 
-    def load(self, fingerprint: str, records: np.ndarray) -> np.ndarray:
-        """The vectors of `records`, in their order: (m, d) float32 (float64 if they are stored so)."""
+    def load(self, images: Iterable[tuple[str, np.ndarray]]) -> np.ndarray:
+        """The vectors of records of class files, in their order: (m, d) float32 (float64 if they are stored so)."""
+        return np.concatenate([self._of_class(fingerprint, records) for fingerprint, records in images])
+
+    def _of_class(self, fingerprint: str, records: np.ndarray) -> np.ndarray:
         data, class_id = self._classes[fingerprint]
         vectors = data.vectors(class_id, records)
         return vectors if vectors.ndim == 2 else vectors[:, self._member]

@@ -33,6 +33,8 @@ def write_manifest(run: "Run", *, embedded: int, computed: int) -> None:
         "device": request.device,
         "pixels": run.pixels.flags,
         **request.source.facts,
+        "store_dtype": request.store_dtype,
+        "compiled": request.backbone.compiled,
         "workers": request.workers,
         "images_embedded": embedded,
         "episodes_computed": computed,

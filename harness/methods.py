@@ -63,14 +63,19 @@ class Configured:
         return "features" in {*self.adapter.needs, self.adapter.takes}
 
     @property
-    def wants_pixels(self) -> bool:
-        """Whether each of its episodes reads images: themselves, for maps, or to make views of them."""
-        return bool(self.adapter.views or {"images", "maps"} & {*self.adapter.needs, self.adapter.takes})
+    def wants_maps(self) -> bool:
+        """Whether it reads maps."""
+        return "maps" in {*self.adapter.needs, self.adapter.takes}
+
+    @property
+    def wants_images(self) -> bool:
+        """Whether each of its episodes reads images: themselves, or to make views of them."""
+        return bool(self.adapter.views or "images" in {*self.adapter.needs, self.adapter.takes})
 
     @property
     def wants_backbone(self) -> bool:
         """Whether it works on the network itself or on what only the network can make."""
-        return self.wants_pixels or hasattr(self.adapter, "backbone")
+        return self.wants_images or self.wants_maps or hasattr(self.adapter, "backbone")
 
 
 def parse_methods(texts: Sequence[str]) -> list[Method]:

@@ -15,7 +15,7 @@ class Request:
     """One run. `named`: the user chose the domains by name; `hyper`: see harness.methods; `tasks`: None for the
     benchmark's number, or for all dumped episodes; `source`: where episodes come from; `out`: where results go;
     `cache`: where what can be made again is kept; `vectors`: the same for embeddings; `workers`: processes that adapt
-    at the same time; `pixels`: see harness.pixels."""
+    at the same time; `pixels`: see harness.pixels; `store_dtype`: precision of the vectors that are kept."""
 
     benchmark: Benchmark
     domains: tuple[Domain, ...]
@@ -33,3 +33,9 @@ class Request:
     device: str
     workers: int
     pixels: Pixels
+    store_dtype: str
+
+
+def usual_store_dtype(dtype: str) -> str:
+    """In what precision the vectors of a backbone in `dtype` are kept unless the user says otherwise."""
+    return "float64" if dtype == "float64" else "float32"

@@ -1,5 +1,6 @@
-"""The one way a file, or a folder, comes to be in this house: whole, or not at all."""
+"""The one way a file, or a folder, comes to be in this house: whole, or not at all; and who may take one away."""
 
+import fcntl
 import os
 import re
 import secrets
@@ -11,6 +12,7 @@ from typing import IO
 
 from results.errors import WriteError
 
+IN_USE = ".in-use"
 _KEY_DIGITS = 12
 
 
@@ -86,3 +88,54 @@ def finish_folder(part: Path, folder: Path) -> None:
     sync(part)
     part.rename(folder)
     sync(folder.parent)
+
+
+@contextmanager
+def in_use(folder: Path) -> Iterator[None]:
+    """While the block lasts, `sole_use` of that folder is refused to everybody; as many as like may use it together.
+
+    The lock is the file `<folder>.in-use` beside it, whose time says when the folder was last used; it goes with the
+    process, however that ends.
+    """
+    descriptor = _locked(folder, fcntl.LOCK_SH)
+    try:
+        os.utime(descriptor)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def sole_use(folder: Path) -> Iterator[bool]:
+    """Whether nobody else uses `folder`, and nobody can begin to until the block ends; never waits."""
+    lock = Path(f"{folder}{IN_USE}")
+    was_there = lock.exists()
+    try:
+        descriptor = _locked(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        yield False
+        return
+    try:
+        yield True
+        if not was_there or not folder.exists():
+            lock.unlink()
+    finally:
+        os.close(descriptor)
+
+
+def _locked(folder: Path, kind: int) -> int:
+    """A descriptor that holds the lock of `folder` until it is closed."""
+    lock = Path(f"{folder}{IN_USE}")
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    while True:
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(descriptor, kind)
+            if os.fstat(descriptor).st_ino == lock.stat().st_ino:
+                return descriptor
+        except FileNotFoundError:
+            pass  # whoever had it before took the folder away; a new lock is made
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)

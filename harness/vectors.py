@@ -1,0 +1,123 @@
+"""The vectors that a run needs: which of them are kept, and the making of those that are missing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from math import prod
+
+from rich.console import Console
+from rich.filesize import decimal
+
+import backbones
+from backbones.blocks import DTYPES
+from backbones.contract import Backbone
+from backbones.embeddings import EmbeddingStore, StoreFacts, in_fixed_batches, only_embedder
+from episodes.images import Images
+from harness.cells import Cell, DomainRun, Run
+from harness.embed import embed_images
+from harness.pixels import PixelChoice, room_for
+from harness.progress import bar
+from harness.stores import KeptMaps, Kind, embeddings_folder, missing_images, open_store, store_facts, store_of
+from results.files import in_use
+
+
+def facts_of(current: Run, kind: Kind) -> tuple[StoreFacts, ...]:
+    """The store of each network of the run."""
+    request, networks = current.request, backbones.members_of(current.backbone)
+    return tuple(store_facts(network, current.pixels.flags, request.store_dtype, kind) for network in networks)
+
+
+@contextmanager
+def cache_in_use(current: Run) -> Iterator[None]:
+    """While the block lasts, nobody takes away what the run may read of the cache."""
+    request, methods = current.request, [cell.configured for cell in current.cells]
+    embeds = not hasattr(current.backbone, "vectors") and any(method.wants_features for method in methods)
+    features = facts_of(current, "features") if embeds else ()
+    maps = facts_of(current, "maps") if any(method.wants_maps for method in methods) else ()
+    with ExitStack() as stack:
+        stack.enter_context(in_use(request.cache / "pixels"))
+        for key in {facts.key for facts in (*features, *maps)}:
+            stack.enter_context(in_use(embeddings_folder(request.vectors) / key))
+        yield
+
+
+def choose_maps(current: Run, cells: Sequence[Cell], console: Console) -> dict[str, KeptMaps]:
+    """For each domain whose maps will be read: where they are kept. A domain is left out whose maps, after those of the
+    others, need more than half of the free disk; they are computed for each episode."""
+    wanting = {cell.domain.name: cell.domain for cell in cells if cell.configured.wants_maps}
+    if not wanting:
+        return {}
+    kept = KeptMaps(current.request.vectors, facts_of(current, "maps"))
+    stores = [open_store(facts, kept.cache) for facts in kept.facts]
+    sizes = [_bytes_of_maps(network, current.request.store_dtype) for network in backbones.members_of(current.backbone)]
+    chosen, promised = {}, 0
+    for name, domain in wanting.items():
+        missing = [len(missing_images(domain.records, domain.plan, store).classes) for store in stores]
+        needed = sum(count * size for count, size in zip(missing, sizes, strict=True))
+        if room_for(promised + needed, kept.cache):
+            chosen[name], promised = kept, promised + needed
+        else:
+            say(console, f"maps      {name}: {decimal(needed)} are more than half of the free disk; not kept")
+    return chosen
+
+
+def embed(
+    current: Run, domains: Sequence[DomainRun], kind: Kind, pixels: Mapping[str, PixelChoice], console: Console
+) -> int:
+    """Make the vectors of the domains' images that are missing, by each network; returns how many images that were."""
+    if not domains:
+        return 0
+    pairs = zip(backbones.members_of(current.backbone), facts_of(current, kind), strict=True)
+    return sum(_embed_with(network, facts, current, domains, pixels, console) for network, facts in pairs)
+
+
+def say(console: Console, line: str) -> None:
+    """A line of the run's story; titles in bold."""
+    style = "bold" if line[:1].isupper() else "dim"
+    console.print(line, highlight=False, markup=False, style=style)
+
+
+def _embed_with(
+    backbone: Backbone,
+    facts: StoreFacts,
+    current: Run,
+    domains: Sequence[DomainRun],
+    pixels: Mapping[str, PixelChoice],
+    console: Console,
+) -> int:
+    missing, total = _missing(store_of(backbone, facts, current.request.vectors), domains)
+    touched = sum(len(domain.plan.images.classes) for domain in domains)
+    what = "embed" if facts.kind == "features" else "make maps of"
+    say(console, f"images    {touched:,} distinct, {total:,} of them to {what} with {backbone.name}")
+    if not total:
+        return 0
+
+    def waiting() -> None:
+        say(console, f"images    waiting for another run that embeds with {backbone.name}")
+
+    with only_embedder(embeddings_folder(current.request.vectors), facts.key, waiting):
+        store = open_store(facts, current.request.vectors)
+        missing, total = _missing(store, domains)
+        pinned = current.request.device.startswith("cuda")
+        with bar(console, "embed", total) as advance:
+            for domain, images in zip(domains, missing, strict=True):
+                source = pixels[domain.name].source(domain.records)
+                embed_images(domain.records, source, images, backbone, store, advance, pinned=pinned)
+    return total
+
+
+def _missing(store: EmbeddingStore, domains: Sequence[DomainRun]) -> tuple[list[Images], int]:
+    """The images of each domain that the store lacks, and how many they are."""
+    missing = [missing_images(domain.records, domain.plan, store) for domain in domains]
+    return missing, sum(len(images.classes) for images in missing)
+
+
+def _bytes_of_maps(backbone: Backbone, dtype: str) -> int:
+    """Of one image, on disk."""
+    import numpy as np
+    import torch
+
+    size = backbone.card.image_size
+    (maps,) = in_fixed_batches(backbone.maps, [torch.zeros(1, 3, size, size)])
+    return prod(maps.shape) * np.dtype(DTYPES[dtype]).itemsize
