@@ -117,7 +117,7 @@ def as_stored(vectors: np.ndarray, dtype: str) -> np.ndarray:
         stored = vectors.astype(DTYPES[dtype])
     if dtype == "float16" and not np.array_equal(np.isfinite(stored), np.isfinite(vectors)):
         largest = float(np.abs(vectors[np.isfinite(vectors)]).max())
-        raise BackboneError(f"a feature of {largest:.4g} is beyond float16 (65504); use --features float32")
+        raise BackboneError(f"a feature of {largest:.4g} is beyond float16 (65504); use --store-dtype float32")
     return stored
 
 

@@ -195,7 +195,9 @@ def test_vectors_take_the_bytes_of_their_precision_and_keep_its_bits(tmp_path, d
 
 def test_a_number_that_float16_has_no_room_for_is_refused_with_the_way_out(tmp_path):
     store = EmbeddingStore(tmp_path, replace_facts(dtype="float16"))
-    with pytest.raises(BackboneError, match=r"a feature of 7e\+04 is beyond float16 \(65504\); use --features float32"):
+    with pytest.raises(
+        BackboneError, match=r"a feature of 7e\+04 is beyond float16 \(65504\); use --store-dtype float32"
+    ):
         store.add([(CLASS, np.arange(2))], np.array([[1.0], [-70000.0]], np.float32))
     assert files(tmp_path) == []
 
@@ -244,7 +246,7 @@ CARD = BackboneCard(name="net", arch="resnet18", widths=(4, 4, 4, 4), weights_sh
         {"stem_padding": 2},
         {"image_size": 32},
         {"resize": "another"},
-        {"normalisation": "another"},
+        {"normalisation": "mean 0.5,0.5,0.4 std 0.5,0.5,0.5"},
         {"weights_sha256": "01"},
         {"dtype": torch.float64},
         {"compiled": True},

@@ -155,7 +155,7 @@ def test_each_of_several_networks_has_its_own_vectors(run, workspace):
     chosen = features_run(workspace / "feats", load_benchmark("fixed-5w5s"), None, "test", None)
     (domain,) = chosen.source.domains
     members = backbones.members_of(chosen.backbone.load("cpu"))
-    found = [member.vectors.load(domain.records.fingerprint(2), np.array([5, 0])) for member in members]
+    found = [member.vectors.load([(domain.records.fingerprint(2), np.array([5, 0]))]) for member in members]
     expected = given["features"][[17, 12]]  # six of each class
     assert [vectors.tolist() for vectors in found] == [expected.tolist(), (-expected).tolist()]
 

@@ -89,10 +89,10 @@ def test_maps_of_several_backbones_are_kept_one_by_one(run_ok, workspace):
 def test_features_in_float16_are_a_line_of_their_own_noted_in_every_row_and_half_the_size(run_ok, workspace):
     run_ok(*NETWORK)
     whole = sum(path.stat().st_size for path in blocks(workspace))
-    run_ok(*NETWORK, "--features", "float16")
+    run_ok(*NETWORK, "--store-dtype", "float16")
     half = sum(path.stat().st_size for path in blocks(workspace)) - whole
     assert 0.5 < half / whole < 0.53
-    flags = [json.loads(text).get("features") for (text,) in stored(workspace, "flags")]
+    flags = [json.loads(text).get("store_dtype") for (text,) in stored(workspace, "flags")]
     assert sorted(flags, key=str) == [None] * 4 + ["float16"] * 4
     lines = list(csv.DictReader((workspace / "runs/leaderboard.csv").open()))
     name = "ncc @ resnet18-pocket-random"
@@ -101,12 +101,12 @@ def test_features_in_float16_are_a_line_of_their_own_noted_in_every_row_and_half
 
 def test_what_is_usual_for_the_precision_of_the_backbone_may_be_said(run_ok, workspace):
     run_ok(*NETWORK)
-    run_ok(*NETWORK, "--features", "float32")
+    run_ok(*NETWORK, "--store-dtype", "float32")
     assert len(stored(workspace)) == 4
 
 
 def test_an_unknown_precision_is_refused_in_one_line(run_tiny):
-    assert "no --features 'float61'. Did you mean 'float16'?" in run_tiny("--features", "float61").error
+    assert "no --store-dtype 'float61'. Did you mean 'float16'?" in run_tiny("--store-dtype", "float61").error
 
 
 # --- embedding in blocks ---------------------------------------------------------------------------------------------
