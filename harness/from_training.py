@@ -30,6 +30,7 @@ from harness.request import Request, usual_store_dtype
 from harness.run import compute
 from harness.sources import FromRecords
 from harness.trained_on import TrainedOn, parse_trained_on
+from harness.vectors import cache_in_use
 from results.store import ResultStore
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ def evaluate(
         )
         current = prepare(request)
         _check_maps(current)
-        with ResultStore(request.out / "results.sqlite") as store:
+        with ResultStore(request.out / "results.sqlite") as store, cache_in_use(current):
             compute(current, store, Console(quiet=True, force_terminal=False))
             return _frame(current, store)
 
