@@ -39,13 +39,13 @@ class Block:
     adapter: str
     hyperparameters: Mapping[str, Any]
     adapter_hash: str
-    backbone: Network | None
+    backbone: BackboneSource | None
     device: str
     first: int
     count: int
 
 
-class Network(Protocol):
+class BackboneSource(Protocol):
     """Where the backbone of a run comes from; `dtype` is torch's name of its precision, `compiled`: embeds through
     torch.compile."""
 

@@ -11,7 +11,7 @@ import backbones
 from episodes.plan import DomainPlan, Plan
 from episodes.plan_file import save_plan
 from episodes.spec import SPLITS
-from harness.blocks import BackboneChoice, Network, load_backbone
+from harness.blocks import BackboneChoice, BackboneSource, load_backbone
 from harness.config import Benchmark, known_benchmarks, load_benchmark
 from harness.domains import cache_folder, check_records, resolve
 from harness.engines.local import default_workers
@@ -21,8 +21,8 @@ from harness.methods import checked_hyper, parse_methods
 from harness.pixels import PIXELS, Pixels
 from harness.planned import check_dump, dump_episodes, resolve_dumped, sample_episodes
 from harness.report import report
-from harness.request import Request, usual_store_dtype
-from harness.sources import EpisodeSource, FromDump, FromRecords
+from harness.request import EpisodeSource, Request, usual_store_dtype
+from harness.sources import FromDump, FromRecords
 from harness.trained_on import parse_trained_on
 from results.store import ResultStore
 
@@ -57,7 +57,7 @@ def build_request(
     benchmark = load_benchmark(benchmark_name)
     split = checked_split(benchmark, split)
     source: EpisodeSource
-    network: Network
+    network: BackboneSource
     if features is not None:
         from harness.given_features import features_run
 

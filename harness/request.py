@@ -1,13 +1,28 @@
 """What a user asks for, complete and checked."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
-from harness.blocks import Network
+from harness.blocks import BackboneSource
 from harness.config import Benchmark, Domain
 from harness.methods import Hyper, Method
 from harness.pixels import Pixels
-from harness.sources import EpisodeSource
+from harness.planned import Planned
+
+
+class EpisodeSource(Protocol):
+    """What a request names: records, dumped episodes or features."""
+
+    @property
+    def facts(self) -> Mapping[str, str]:
+        """What the manifest says of it."""
+        ...
+
+    def plan(self, request: "Request") -> Planned:
+        """The request's episodes and what they are made of."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +37,7 @@ class Request:
     named: bool
     methods: tuple[Method, ...]
     hyper: Hyper
-    backbone: Network
+    backbone: BackboneSource
     split: str
     tasks: int | None
     seed: int

@@ -5,26 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from harness.domains import OpenDomain
 from harness.planned import Planned, load_episodes, sample_episodes, sample_from
 
 if TYPE_CHECKING:
     from harness.request import Request
-
-
-class EpisodeSource(Protocol):
-    """What a request names: records, dumped episodes or features."""
-
-    @property
-    def facts(self) -> Mapping[str, str]:
-        """What the manifest says of it."""
-        ...
-
-    def plan(self, request: Request) -> Planned:
-        """The request's episodes and what they are made of."""
-        ...
 
 
 @dataclass(frozen=True)
