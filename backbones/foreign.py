@@ -80,9 +80,14 @@ def digest_of(network: nn.Module) -> str:
     return weights_digest(tensors)
 
 
-@torch.no_grad()
 def measured_dim(network: nn.Module, card: BackboneCard) -> int:
-    """d, from a trial run on two images of noise in [-1, 1]. Puts the network into eval mode.
+    """d, from a trial run. Puts the network into eval mode. Raises BackboneError as `features_of_noise` does."""
+    return features_of_noise(network, card).shape[1]
+
+
+@torch.no_grad()
+def features_of_noise(network: nn.Module, card: BackboneCard) -> Tensor:
+    """What the network makes of two images of noise in [-1, 1]: (2, d). Puts it into eval mode.
 
     Raises BackboneError if it fails, if features are not (n, d) or not finite, or if an image's features depend on
     what else is in the batch or on chance.
@@ -103,7 +108,7 @@ def measured_dim(network: nn.Module, card: BackboneCard) -> int:
             f"{what}: an image's features change with the other images of the batch, or from call to call; "
             "batch statistics and random masks must be off in eval mode"
         )
-    return together.shape[1]
+    return together
 
 
 def attempt(run: Callable[[], Result], what: str) -> Result:

@@ -10,7 +10,7 @@ from torch.nn.utils import convert_conv2d_weight_memory_format
 
 from backbones.contract import BackboneCard, Network
 from backbones.errors import BackboneError
-from backbones.folded import folded
+from backbones.folded import folded, is_own
 from backbones.fused import fused, is_available
 from backbones.normalisation import normalised
 
@@ -19,8 +19,9 @@ class FrozenBackbone:
     """The one implementation of `contract.Backbone`. `network` is a `contract.Network`; its normalisation is added.
 
     `module` is the network as its weights have it. `embed` and `maps` go through a copy that is made when one is
-    first called: batch normalisation folded into the convolutions (`backbones.folded` says what that holds twice),
-    their ReLUs joined to them on CPUs (`backbones.fused`) or, with `compiled`, through `torch.compile`.
+    first called: of our own architectures with batch normalisation folded into the convolutions (`backbones.folded`
+    says what that holds twice) and ReLUs joined to them on CPUs (`backbones.fused`); with `compiled`, through
+    torch.compile.
     """
 
     def __init__(
@@ -37,7 +38,7 @@ class FrozenBackbone:
         # and makes the last bit depend on the number of threads
         self._format = torch.contiguous_format if dtype == torch.float64 else torch.channels_last
         self.feature_dim = cast(Network, network).feature_dim
-        self._has_maps = hasattr(network, "maps")
+        self._has_maps, self._is_own = hasattr(network, "maps"), is_own(network)
         self.module = normalised(network, card.normalisation).to(device, dtype).eval().requires_grad_(False)
         convert_conv2d_weight_memory_format(self.module, self._format)
         self.dtype, self.compiled = dtype, compiled
@@ -53,15 +54,18 @@ class FrozenBackbone:
         """(n, 3, s, s) in [-1, 1] -> (n, d, h, w), the features before pooling. Raises BackboneError without maps."""
         if not self._has_maps:
             raise BackboneError(f"backbone {self.name!r} has no maps: give its module maps(images) -> (n, d, h, w)")
-        return self._maps(self._input(images))
+        maps = self._maps(self._input(images))
+        if maps.ndim != 4 or len(maps) != len(images):
+            raise BackboneError(f"backbone {self.name!r}: its maps are {tuple(maps.shape)}; (n, d, h, w) are wanted")
+        return maps
 
     @cached_property
     def _fast(self) -> Any:
-        return folded(self.module)
+        return folded(self.module) if self._is_own else self.module
 
     @cached_property
     def _embed(self) -> Callable[[Tensor], Tensor]:
-        return self._path("forward")
+        return self._path("forward") if self._is_own or self.compiled else self.module
 
     @cached_property
     def _maps(self) -> Callable[[Tensor], Tensor]:
@@ -70,7 +74,7 @@ class FrozenBackbone:
     def _path(self, method: str) -> Callable[[Tensor], Tensor]:
         if self.compiled:
             return _compiled(getattr(self._fast, method))
-        joins = self._device.type == "cpu" and self.dtype in (torch.float32, torch.bfloat16)
+        joins = self._is_own and self._device.type == "cpu" and self.dtype in (torch.float32, torch.bfloat16)
         if joins and is_available():
             return fused(self._fast, method)
         return getattr(self._fast, method)

@@ -10,8 +10,9 @@ from __future__ import annotations
 import hashlib
 import inspect
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
@@ -24,10 +25,11 @@ from backbones.errors import BackboneError, UnknownBackbone
 from backbones.names import Own
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
 GROUP = "metabench.backbones"
 SEED = 0
+_FOLDERS: set[Path] = set()  # of the files that networks were made from in this process
 
 
 def installed() -> dict[str, EntryPoint]:
@@ -51,6 +53,7 @@ def from_file(own: Own) -> tuple[BackboneCard, nn.Module]:
     from backbones.foreign import attempt
 
     file = own.file.expanduser().resolve()
+    _refuse_twins(own, file.parent)
     with _importable(file.parent):
         module = attempt(lambda: _module(file), f"backbone file '{own.file}' cannot be imported")
         factory = getattr(module, own.factory, None)
@@ -62,10 +65,21 @@ def from_file(own: Own) -> tuple[BackboneCard, nn.Module]:
         return _made(f"{file.stem}:{own.factory}", factory)
 
 
+def _refuse_twins(own: Own, folder: Path) -> None:
+    """Raises BackboneError where Python would take a module of another network's folder for one of this folder's."""
+    _FOLDERS.add(folder)
+    for beside in folder.glob("*.py"):
+        loaded = _file_of(sys.modules.get(beside.stem))
+        if loaded is not None and loaded.parent != folder and loaded.parent in _FOLDERS:
+            raise BackboneError(
+                f"backbone file '{own.file}': Python has loaded another {beside.name} already ({loaded}); rename one"
+            )
+
+
 def _made(name: str, factory: Callable[[], Any]) -> tuple[BackboneCard, nn.Module]:
     import torch
 
-    from backbones.foreign import attempt, digest_of, measured_dim
+    from backbones.foreign import attempt, digest_of, features_of_noise
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
@@ -76,12 +90,14 @@ def _made(name: str, factory: Callable[[], Any]) -> tuple[BackboneCard, nn.Modul
         raise BackboneError(
             f"backbone {name!r}: its factory must return a torch module, or one and a BackboneCard, not {given}"
         )
-    card = card or BackboneCard(name=name, arch="own network")
+    card = BackboneCard(name=name, arch="own network") if card is None else card
     if card.resize != RESIZE:
         raise BackboneError(f"backbone {name!r} wants images resized as {card.resize!r}; known: {RESIZE!r}")
-    arch = f"{card.arch}, {getattr(factory, '__qualname__', name)} of {_source_digest(factory, network)}"
+    features = _on_one_thread(partial(features_of_noise, network, card))
+    sources = _digest([*_sources(factory, network), features.cpu().contiguous().view(torch.uint8).numpy().tobytes()])
+    arch = f"{card.arch}, {getattr(factory, '__qualname__', name)} of {sources}"
     card = msgspec.structs.replace(card, arch=arch, weights_sha256=digest_of(network))
-    feature_dim = measured_dim(network, card)
+    feature_dim = features.shape[1]
     if getattr(network, "feature_dim", None) != feature_dim:  # it may be a property of theirs
         network.feature_dim = feature_dim  # type: ignore[assignment]
     return card, network
@@ -117,13 +133,49 @@ def _importable(folder: Path) -> Iterator[None]:
         sys.path.remove(str(folder))
 
 
-def _source_digest(factory: Callable[[], Any], network: nn.Module) -> str:
-    """sha256 over the files that the factory and the classes of the network's modules, but for torch's, come from."""
+def _on_one_thread(run: Callable[[], Tensor]) -> Tensor:
+    """The same bits in every process of a machine, however many threads it has."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return run()
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _sources(factory: Callable[[], Any], network: nn.Module) -> list[bytes]:
+    """The files that the factory and the classes of the network's modules, but for torch's, come from, and those beside
+    them that they import from; sorted."""
     classes = {type(module) for module in network.modules()}
     places = {factory, *(each for each in classes if each.__module__.partition(".")[0] != "torch")}
-    sources = set()
-    for place in places:
-        file = getattr(sys.modules.get(place.__module__), "__file__", None)
-        if file is not None and Path(file).is_file():
-            sources.add(hashlib.sha256(Path(file).read_bytes()).hexdigest())
-    return hashlib.sha256("".join(sorted(sources)).encode()).hexdigest()[:16]
+    modules = [sys.modules[place.__module__] for place in places if place.__module__ in sys.modules]
+    files: dict[Path, None] = {}
+    while modules:
+        module = modules.pop()
+        file = _file_of(module)
+        if file is None or file in files:
+            continue
+        files[file] = None
+        modules += [each for each in _named_in(module) if getattr(_file_of(each), "parent", None) == file.parent]
+    return sorted(file.read_bytes() for file in files)
+
+
+def _named_in(module: ModuleType) -> list[ModuleType]:
+    """The modules that a module's names are, or come from."""
+    things = list(vars(module).values())
+    names = {
+        thing.__name__ if isinstance(thing, ModuleType) else getattr(thing, "__module__", None) for thing in things
+    }
+    return [sys.modules[name] for name in names if isinstance(name, str) and name in sys.modules]
+
+
+def _file_of(module: ModuleType | None) -> Path | None:
+    file = getattr(module, "__file__", None)
+    return Path(file) if isinstance(file, str) and Path(file).is_file() else None
+
+
+def _digest(contents: Iterable[bytes]) -> str:
+    hashes = [hashlib.sha256(content).digest() for content in contents]
+    return hashlib.sha256(b"".join(hashes)).hexdigest()[:16]

@@ -117,7 +117,11 @@ def _start(workers: int, source: Source, buffers: np.ndarray, stack: ExitStack) 
             connections.append(ours)
             _connections.add(ours)
             process = fork.Process(target=_serve, args=(theirs, source, buffers), daemon=True)
-            process.start()
+            mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # until the new process ignores it
+            try:
+                process.start()
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             theirs.close()
             stack.callback(process.join)
     for connection in connections:

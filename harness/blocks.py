@@ -31,8 +31,8 @@ BLOCK = 20
 class Block:
     """Tasks `first` to `first + count - 1` of a domain under one adapter configuration.
 
-    `adapter_hash` seeds the generators of stochastic methods. `backbone`: loaded in the worker, None for adapters that
-    look at features alone.
+    `adapter_hash` seeds the generators of stochastic methods; rows are keyed by it and by `backbone_hash`, and what a
+    worker has loaded is held to them. `backbone`: loaded in the worker, None for adapters that look at features alone.
     """
 
     data: DomainData
@@ -40,6 +40,7 @@ class Block:
     hyperparameters: Mapping[str, Any]
     adapter_hash: str
     backbone: BackboneSource | None
+    backbone_hash: str
     device: str
     first: int
     count: int
@@ -113,6 +114,8 @@ def _load(block: Block) -> tuple[Adapter, Backbone | None]:
     adapter = adapters.load(block.adapter, backbone=backbone, **block.hyperparameters)
     if canonical_hash(adapters.configuration(adapter)) != block.adapter_hash:
         raise HarnessError(f"adapter {block.adapter!r} was changed while the run used it; start the run again")
+    if backbone is not None and backbones.identity(backbone) != block.backbone_hash:
+        raise HarnessError(f"backbone {backbone.name!r} was changed while the run used it; start the run again")
     return adapter, backbone
 
 
@@ -121,6 +124,7 @@ def load_backbone(choice: BackboneChoice, device: str) -> Backbone:
     """The chosen backbone on a device, loaded once per process."""
     import torch
 
+    torch.backends.cudnn.allow_tf32 = False  # float32 is float32 on every device: rows do not say which it was
     dtype = getattr(torch, choice.dtype)
     return backbones.load(choice.name, weights=choice.weights, device=device, dtype=dtype, compiled=choice.compiled)
 

@@ -43,10 +43,11 @@ def embed_images(
 
 
 def _rows(batches: Iterable[torch.Tensor], advance: Advance) -> Iterator[np.ndarray]:
-    """The vectors one by one. From a GPU a batch is fetched when the next is under way, so that it need not wait."""
+    """The vectors one by one. From a GPU a batch is fetched when the next is under way, so that it need not wait; on a
+    CPU a batch may be a view of pixels, whose buffer is used again."""
     for batch in _one_behind(batches):
         advance(len(batch))
-        yield from (batch if batch.dtype == torch.float64 else batch.float()).cpu().numpy()
+        yield from (batch if batch.dtype == torch.float64 else batch.float()).cpu().numpy().copy()
 
 
 def _one_behind(batches: Iterable[torch.Tensor]) -> Iterator[torch.Tensor]:

@@ -160,6 +160,7 @@ def _jobs(
             hyperparameters=adapters.hyperparameters_of(configured.adapter),
             adapter_hash=configured.adapter_hash,
             backbone=request.backbone if configured.wants_backbone else None,
+            backbone_hash=current.backbone_hash,
             device=request.device,
             first=tasks.start,
             count=len(tasks),

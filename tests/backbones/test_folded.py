@@ -163,3 +163,35 @@ def test_a_compiled_backbone_embeds_through_the_compiler(monkeypatch):
     assert torch.equal(backbone.embed(IMAGES), frozen(resnet()).embed(IMAGES))
     assert torch.equal(backbone.maps(IMAGES), frozen(resnet()).maps(IMAGES))
     assert len(asked) == 2
+
+
+class Alias(nn.Module):
+    """A network of somebody's own that calls a normalisation by a second name."""
+
+    def __init__(self):
+        super().__init__()
+        self.net, self.feature_dim = resnet(), WIDTHS[-1]
+        self.stem = nn.Sequential(self.net.conv1, self.net.bn1)
+
+    def forward(self, images):
+        x = self.stem(images).relu()
+        return self.net.layer4(self.net.layer3(self.net.layer2(self.net.layer1(x)))).mean(dim=(2, 3))
+
+
+def test_networks_that_are_not_ours_are_computed_as_they_are():
+    network = trained_like(Alias())
+    assert torch.equal(frozen(network).embed(IMAGES), network(IMAGES))
+
+
+def test_a_hook_in_a_network_of_ours_is_called():
+    network = resnet()
+    network.register_forward_pre_hook(lambda module, images: (2 * images[0],))
+    assert torch.equal(frozen(network).embed(IMAGES), network(IMAGES))
+
+
+def test_maps_of_another_shape_are_refused():
+    network = resnet()
+    network.maps = lambda images: images.flatten(2)
+    network.register_forward_hook(lambda *call: None)
+    with pytest.raises(BackboneError, match=r"its maps are \(3, 3, 1024\); \(n, d, h, w\) are wanted"):
+        frozen(network).maps(IMAGES)

@@ -145,6 +145,34 @@ def test_modules_beside_the_file_can_be_imported_and_their_source_is_covered(fil
     assert not any(str(file(main).parent) == entry for entry in sys.path)
 
 
+def test_identity_covers_what_neither_weights_nor_classes_tell(file):
+    own = NET.replace("return self.bn", "return factor() * self.bn").replace(
+        "from torch", "from scaling import factor\nfrom torch"
+    )
+    identities = set()
+    for folder, factor in (("a", 1), ("b", 1), ("c", 2)):
+        file(f"def factor():\n    return {factor}\n", f"{folder}/scaling.py")
+        identities.add(identity_in_a_new_process(file(own, f"{folder}/mynet.py")))
+    assert len(identities) == 2
+
+
+def test_the_same_name_beside_two_networks_is_refused_where_python_would_mix_them_up(file, monkeypatch):
+    monkeypatch.delitem(sys.modules, "sizes", raising=False)
+    own = "from sizes import Conv2d\n" + NET
+    for folder in ("one", "two"):
+        file("from torch.nn import Conv2d\n", f"{folder}/sizes.py")
+        file(own, f"{folder}/mynet.py")
+    backbones.load(f"{file(own, 'one/mynet.py')}:net")
+    with pytest.raises(BackboneError, match="Python has loaded another sizes.py already"):
+        backbones.load(f"{file(own, 'two/mynet.py')}:net")
+
+
+def identity_in_a_new_process(path):
+    code = f"import backbones; print(backbones.identity(backbones.load('{path}:net')))"
+    repo = Path(__file__).parents[2]
+    return subprocess.run([sys.executable, "-c", code], cwd=repo, check=True, capture_output=True, text=True).stdout
+
+
 def test_a_network_left_in_train_mode_is_evaluated(file):
     trained = load(file(NET.replace("return Net()", "return Net().train()")))
     assert torch.equal(trained.embed(IMAGES)[:1], trained.embed(IMAGES[:1]))

@@ -150,7 +150,7 @@ def test_a_users_hyperparameter_wins_over_the_published_one():
 
 def test_a_block_that_is_adapted_to_at_once_gives_what_its_episodes_give_alone(data, monkeypatch):
     adapter = adapters.load("url", lr=0.5)
-    block = Block(data, "url", {"lr": 0.5}, canonical_hash(adapters.configuration(adapter)), None, "cpu", 1, 3)
+    block = Block(data, "url", {"lr": 0.5}, canonical_hash(adapters.configuration(adapter)), None, "", "cpu", 1, 3)
     alone, asked = evaluate_block(block), []
     monkeypatch.setattr(blocks, "_together", lambda adapter, device: asked.append(device) or True)
     together = evaluate_block(block)
@@ -170,7 +170,7 @@ def test_episodes_are_adapted_to_at_once_on_a_gpu_only_by_those_that_can():
 
 def test_an_error_in_a_block_adapted_to_at_once_names_the_episodes(data, monkeypatch):
     adapter = adapters.load("url")
-    block = Block(data, "url", {}, canonical_hash(adapters.configuration(adapter)), None, "cpu", 1, 3)
+    block = Block(data, "url", {}, canonical_hash(adapters.configuration(adapter)), None, "", "cpu", 1, 3)
     monkeypatch.setattr(blocks, "_together", lambda adapter, device: True)
     monkeypatch.setattr(type(adapter), "adapt_many", lambda self, supports: 1 / 0)
     with pytest.raises(HarnessError, match="adapter 'url', set, episode 1 to 3: ZeroDivisionError"):

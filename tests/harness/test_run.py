@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import save_file
 from tiny_images import images_of
 
+import adapters
 import backbones
 from backbones.registry import SHIPPED
 from backbones.weights import save_weights
@@ -23,6 +24,7 @@ from harness.blocks import BackboneChoice, Block, evaluate_block, load_backbone
 from harness.errors import HarnessError
 from harness.inputs import DomainData
 from harness.pixels import PixelChoice
+from results.identity import canonical_hash
 
 
 def rows(workspace, columns="domain, task, adapter, accuracy"):
@@ -294,8 +296,16 @@ def test_methods_of_one_backbone_refuse_several_in_one_line(run_tiny):
 
 def test_an_adapter_that_changes_during_the_run_is_stopped(workspace, tiny_records):
     data = DomainData(None, tiny_records / "reds", PixelChoice("keep", 84, workspace / "cache"), None)
-    block = Block(data, "url", {"lr": 0.5}, "hash of another configuration", None, "cpu", 0, 1)
+    block = Block(data, "url", {"lr": 0.5}, "hash of another configuration", None, "", "cpu", 0, 1)
     with pytest.raises(HarnessError, match="'url' was changed while the run used it"):
+        evaluate_block(block)
+
+
+def test_a_backbone_that_changes_during_the_run_is_stopped(workspace, tiny_records):
+    data = DomainData(None, tiny_records / "reds", PixelChoice("keep", 84, workspace / "cache"), None)
+    chosen, configuration = BackboneChoice("raw-pixels"), adapters.configuration(adapters.load("ncc"))
+    block = Block(data, "ncc", {}, canonical_hash(configuration), chosen, "hash of other weights", "cpu", 0, 1)
+    with pytest.raises(HarnessError, match="backbone 'raw-pixels' was changed while the run used it"):
         evaluate_block(block)
 
 
