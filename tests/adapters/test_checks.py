@@ -346,9 +346,9 @@ class TrainsTheWeights(HonestWithImages):
 class UpdatesRunningStatistics(HonestWithImages):
     def prototypes(self, support, rng):
         self.backbone.module.train()
-        prototypes = super().prototypes(support, rng)
+        self.backbone.module(support.images.to(next(self.backbone.module.parameters())))
         self.backbone.module.eval()
-        return prototypes
+        return super().prototypes(support, rng)
 
 
 @cheats("backbone_is_untouched")
