@@ -71,6 +71,8 @@ def evaluate(
     Returns a row for each episode: domain, adapter, task, accuracy (0 to 1), way, n_support, n_query, seen, wall_s.
     Raises what `metabench run` shows as one line: HarnessError and the errors of the other rooms.
     """
+    if tasks is not None and tasks < 1:
+        raise HarnessError(f"tasks={tasks}: give 1 or more, or leave it out for the benchmark's number")
     device = device or _device_of(module)
     chosen = load_benchmark(str(benchmark))
     folder = Path(records) if records is not None else None

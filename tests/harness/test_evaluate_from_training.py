@@ -154,6 +154,12 @@ def test_valid_classes_of_some_domains_can_be_asked_for(net):
     assert (frame["way"] <= 8).all()
 
 
+@pytest.mark.parametrize("tasks", [0, -1])
+def test_less_than_one_episode_is_refused_in_words(tiny, net, tasks):
+    with pytest.raises(HarnessError, match=f"tasks={tasks}: give 1 or more"):
+        tiny(net, tasks=tasks)
+
+
 def test_a_backbone_is_taken_as_it_is(tiny):
     backbone = backbones.load("raw-pixels")
     assert set(tiny(backbone)["seen"]) == {"unseen"}
