@@ -6,6 +6,7 @@ import copy
 import hashlib
 import random
 import tempfile
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,7 +30,7 @@ from harness.methods import checked_hyper, parse_methods
 from harness.request import Request, usual_store_dtype
 from harness.run import compute
 from harness.sources import FromRecords
-from harness.trained_on import TrainedOn, parse_trained_on
+from harness.trained_on import TrainedOn, doubtful_names, parse_trained_on
 from harness.vectors import cache_in_use
 from results.store import ResultStore
 
@@ -69,6 +70,7 @@ def evaluate(
     stored, as by `metabench run`; without it nothing is kept but, by `pixels`, decoded images.
 
     Returns a row for each episode: domain, adapter, task, accuracy (0 to 1), way, n_support, n_query, seen, wall_s.
+    Warns of names in `trained_on` that look misspelt.
     Raises what `metabench run` shows as one line: HarnessError and the errors of the other rooms.
     """
     if tasks is not None and tasks < 1:
@@ -103,6 +105,8 @@ def evaluate(
         )
         current = prepare(request)
         _check_maps(current)
+        for line in doubtful_names(current.backbone.card.trained_on, [domain.name for domain in domains]):
+            warnings.warn(line, stacklevel=2)
         with ResultStore(request.out / "results.sqlite") as store, cache_in_use(current):
             compute(current, store, Console(quiet=True, force_terminal=False))
             return _frame(current, store)

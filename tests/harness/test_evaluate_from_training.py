@@ -148,6 +148,11 @@ def test_what_it_was_trained_on_decides_the_state_of_each_domain(tiny, net):
     ]
 
 
+def test_a_misspelt_name_of_what_it_was_trained_on_is_warned_about(tiny, net):
+    with pytest.warns(UserWarning, match="trained on 'bleus': no data set of that name is known. Did you mean 'blues'"):
+        tiny(net, tasks=1, trained_on="reds,bleus")
+
+
 def test_valid_classes_of_some_domains_can_be_asked_for(net):
     frame = evaluate(net, datasets="emoji", split="valid", tasks=2, image_size=32)
     assert set(frame["domain"]) == {"emoji"}
