@@ -171,8 +171,7 @@ def _given(
             raise HarnessError(f"backbone {module.name!r} has a name and a card; leave out name and trained_on")
         return GivenBackbone(module, _word(module.dtype))
     network = _copy_of(module).to(device)
-    floating = (tensor.dtype for tensor in network.parameters() if tensor.is_floating_point())
-    dtype = next(floating, torch.float32)
+    dtype = _dtype_of(network)
     features = _checked_features(network, image_size, device, dtype)
     cast(Any, network).feature_dim = features.shape[1]
     known = None if trained_on is None else _as_on_a_card(trained_on)
@@ -187,6 +186,14 @@ def _given(
     return GivenBackbone(
         FrozenBackbone(card, cast(Any, network), device=torch.device(device), dtype=dtype), _word(dtype)
     )
+
+
+def _dtype_of(network: nn.Module) -> torch.dtype:
+    dtypes = {tensor.dtype for tensor in network.parameters() if tensor.is_floating_point()} or {torch.float32}
+    if len(dtypes) > 1:
+        which = " and ".join(sorted(map(_word, dtypes)))
+        raise HarnessError(f"{type(network).__name__} has weights in {which}; one is wanted, as of module.float()")
+    return dtypes.pop()
 
 
 def _as_on_a_card(trained_on: str | TrainedOn) -> dict[str, tuple[str, ...]]:

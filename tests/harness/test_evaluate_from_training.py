@@ -208,6 +208,12 @@ def test_a_module_that_cannot_be_copied_is_refused_in_words(tiny, net):
         tiny(net)
 
 
+def test_a_module_of_several_dtypes_is_refused_in_words(tiny, net):
+    net.conv.bfloat16()
+    with pytest.raises(HarnessError, match=r"Net has weights in bfloat16 and float32; one is wanted"):
+        tiny(net)
+
+
 def test_a_method_on_maps_asks_for_a_network_that_has_them(tiny, net):
     with pytest.raises(HarnessError, match=r"adapter 'copa' works on maps; give Net a method maps"):
         tiny(net, "copa(heads=transformer)")
