@@ -18,6 +18,7 @@ from rich.console import Console
 from torch import nn
 
 from backbones.contract import Backbone, BackboneCard
+from backbones.foreign import measured_dim
 from backbones.frozen import FrozenBackbone
 from harness.blocks import GivenBackbone
 from harness.cells import Run, prepare
@@ -173,7 +174,6 @@ def _given(
     network = _copy_of(module).to(device)
     dtype = _dtype_of(network)
     features = _checked_features(network, image_size, device, dtype)
-    cast(Any, network).feature_dim = features.shape[1]
     known = None if trained_on is None else _as_on_a_card(trained_on)
     card = BackboneCard(
         name=name or type(module).__name__,
@@ -183,6 +183,7 @@ def _given(
         training_data_known=known is not None,
         trained_on=known or {},
     )
+    cast(Any, network).feature_dim = _feature_dim(network, card, dtype)
     return GivenBackbone(
         FrozenBackbone(card, cast(Any, network), device=torch.device(device), dtype=dtype), _word(dtype)
     )
@@ -224,6 +225,13 @@ def _checked_features(network: nn.Module, image_size: int, device: str, dtype: t
     if not torch.isfinite(features).all():
         raise HarnessError(f"{kind} maps images of noise to NaN or infinity; has the training diverged?")
     return features
+
+
+def _feature_dim(network: nn.Module, card: BackboneCard, dtype: torch.dtype) -> int:
+    """d, of a copy, as the trial run may move what it is given. Raises BackboneError as for `metabench run`, where an
+    image's features depend on the batch or on chance; float32 tells that from the rounding of half precision."""
+    trial = copy.deepcopy(network)
+    return measured_dim(trial.float() if dtype in (torch.float16, torch.bfloat16) else trial, card)
 
 
 def _digest(network: nn.Module, features: torch.Tensor) -> str:

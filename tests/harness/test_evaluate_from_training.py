@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 import backbones
+from backbones.errors import BackboneError
 from backbones.resnet18 import ResNet18
 from backbones.weights import save_weights
 from harness import evaluate
@@ -200,6 +201,33 @@ class Broken(nn.Module):
 def test_a_module_that_makes_no_features_is_refused_in_words(tiny, answer, words):
     with pytest.raises(HarnessError, match=words):
         tiny(Broken(answer))
+
+
+def with_batch_statistics(net):
+    net.bn = nn.BatchNorm2d(8, track_running_stats=False)
+
+
+def with_training_mode_kept(net):
+    net.dropout.train = lambda mode=True: net.dropout
+    net.dropout.eval = net.dropout.train
+
+
+@pytest.mark.parametrize("spoilt", [with_batch_statistics, with_training_mode_kept])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_features_that_depend_on_the_batch_or_on_chance_are_refused_as_by_metabench_run(tiny, net, spoilt, dtype):
+    spoilt(net)
+    random_state = torch.get_rng_state()
+    with pytest.raises(BackboneError, match="'Net': an image's features change with the other images of the batch"):
+        tiny(net.to(dtype))
+    assert torch.equal(torch.get_rng_state(), random_state)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+def test_a_network_is_evaluated_in_its_own_dtype(tiny, net, dtype, workspace):
+    assert len(tiny(net.to(dtype), out=workspace / "kept")) == 8
+    assert {tensor.dtype for tensor in net.parameters()} == {dtype}
+    with sqlite3.connect(workspace / "kept/results.sqlite") as database:
+        assert list(database.execute("SELECT DISTINCT dtype FROM rows")) == [(str(dtype).removeprefix("torch."),)]
 
 
 def test_a_module_that_cannot_be_copied_is_refused_in_words(tiny, net):
