@@ -23,7 +23,7 @@ _FACTS = Path(__file__).with_suffix(".toml")
 class KnownDataset(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One data set as published (Triantafillou et al. 2020; Requeima et al. 2019 for the last three).
 
-    `aliases`: other spellings of its name.
+    `aliases`: other spellings of its name. `same_classes`: data sets made of its classes and images, split otherwise.
     `classes`, `images`: per "train", "valid" and "test". `superclasses`: likewise, Omniglot's alphabets.
     `eligible_nodes`: per split (number, fewest leaves, most leaves) of the nodes that ImageNet's episodes start from.
     `test_images_per_class`: (smallest, largest). `seen_in`: the settings that train on its train classes, "mdl" (eight
@@ -32,6 +32,7 @@ class KnownDataset(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     name: str
     aliases: tuple[str, ...] = ()
+    same_classes: tuple[str, ...] = ()
     display: str
     kind: Literal["flat", "bilevel", "dag"]
     classes: dict[str, int]
@@ -53,6 +54,12 @@ def _load() -> Mapping[str, KnownDataset]:
 
 KNOWN: Mapping[str, KnownDataset] = _load()
 """The data sets by the name of their folder, in the order of the published tables."""
+
+
+def of_same_classes(name: str) -> frozenset[str]:
+    """The other data sets whose splits hold classes of this one; none for most names."""
+    groups = (frozenset({known.name, *known.same_classes}) for known in KNOWN.values())
+    return next((group - {name} for group in groups if name in group), frozenset())
 
 
 def nearest_name(name: str, others: Iterable[str] = ()) -> str | None:

@@ -13,7 +13,7 @@ def cautions(run: Run) -> Iterator[str]:
     card, benchmark = run.backbone.card, run.request.benchmark
     names = [domain.domain for domain in run.plan.domains]
     yield from (f"{card.name} says: {line}" for line in doubtful_names(card.trained_on, names))
-    contaminated = [name for name in names if card.contaminated(name, run.plan.split)]
+    contaminated = dict.fromkeys(cell.domain.name for cell in run.cells if cell.domain.contaminated)
     if contaminated:
         where = ", ".join(contaminated)
         yield f"{card.name} was trained on the {run.plan.split} classes of {where}: they prove little (†)"

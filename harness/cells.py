@@ -15,6 +15,7 @@ from harness.blocks import EpisodeResult
 from harness.methods import Configured, configure
 from harness.pixels import PixelChoice, Records
 from harness.request import Request, usual_store_dtype
+from harness.trained_on import contaminated, seen
 from harness.views import described
 from results.entries import Entry
 from results.identity import Row, canonical_hash, row_key
@@ -66,19 +67,19 @@ def prepare(request: Request) -> Run:
     card = backbone.card
     pixels = PixelChoice(request.pixels, card.image_size, request.cache)
     flags = {**pixels.flags, **_unusual(request)}
-    seen = {domain.name: card.seen(domain.name) for domain in request.domains}
+    states = {domain.name: seen(card, domain.name) for domain in request.domains}
     configured = {
         name: [
             configure(method, name, state, request.benchmark.setting, backbone, request.hyper)
             for method in request.methods
         ]
-        for name, state in seen.items()
+        for name, state in states.items()
     }
     planned = request.source.plan(request)
     cells = []
     for (name, records), domain_plan in zip(planned.domains, planned.plan.domains, strict=True):
-        fingerprint, contaminated = records.split_fingerprint(request.split), card.contaminated(name, request.split)
-        domain = DomainRun(name, records, fingerprint, seen[name], contaminated, domain_plan)
+        fingerprint, known = records.split_fingerprint(request.split), contaminated(card, name, request.split)
+        domain = DomainRun(name, records, fingerprint, states[name], known, domain_plan)
         cells += [Cell(domain, chosen, _keys(domain, chosen, identity, flags)) for chosen in configured[name]]
     return Run(request, planned.plan, planned.left_out, backbone, identity, pixels, flags, cells)
 

@@ -6,6 +6,7 @@ import copy
 import hashlib
 import random
 import tempfile
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ from rich.console import Console
 from torch import nn
 
 from backbones.contract import Backbone, BackboneCard
+from backbones.foreign import measured_dim
 from backbones.frozen import FrozenBackbone
 from harness.blocks import GivenBackbone
 from harness.cells import Run, prepare
@@ -29,7 +31,7 @@ from harness.methods import checked_hyper, parse_methods
 from harness.request import Request, usual_store_dtype
 from harness.run import compute
 from harness.sources import FromRecords
-from harness.trained_on import TrainedOn, parse_trained_on
+from harness.trained_on import TrainedOn, doubtful_names, parse_trained_on
 from harness.vectors import cache_in_use
 from results.store import ResultStore
 
@@ -69,8 +71,11 @@ def evaluate(
     stored, as by `metabench run`; without it nothing is kept but, by `pixels`, decoded images.
 
     Returns a row for each episode: domain, adapter, task, accuracy (0 to 1), way, n_support, n_query, seen, wall_s.
+    Warns of names in `trained_on` that look misspelt.
     Raises what `metabench run` shows as one line: HarnessError and the errors of the other rooms.
     """
+    if tasks is not None and tasks < 1:
+        raise HarnessError(f"tasks={tasks}: give 1 or more, or leave it out for the benchmark's number")
     device = device or _device_of(module)
     chosen = load_benchmark(str(benchmark))
     folder = Path(records) if records is not None else None
@@ -101,6 +106,8 @@ def evaluate(
         )
         current = prepare(request)
         _check_maps(current)
+        for line in doubtful_names(current.backbone.card.trained_on, [domain.name for domain in domains]):
+            warnings.warn(line, stacklevel=2)
         with ResultStore(request.out / "results.sqlite") as store, cache_in_use(current):
             compute(current, store, Console(quiet=True, force_terminal=False))
             return _frame(current, store)
@@ -165,10 +172,8 @@ def _given(
             raise HarnessError(f"backbone {module.name!r} has a name and a card; leave out name and trained_on")
         return GivenBackbone(module, _word(module.dtype))
     network = _copy_of(module).to(device)
-    floating = (tensor.dtype for tensor in network.parameters() if tensor.is_floating_point())
-    dtype = next(floating, torch.float32)
+    dtype = _dtype_of(network)
     features = _checked_features(network, image_size, device, dtype)
-    cast(Any, network).feature_dim = features.shape[1]
     known = None if trained_on is None else _as_on_a_card(trained_on)
     card = BackboneCard(
         name=name or type(module).__name__,
@@ -178,9 +183,18 @@ def _given(
         training_data_known=known is not None,
         trained_on=known or {},
     )
+    cast(Any, network).feature_dim = _feature_dim(network, card, dtype)
     return GivenBackbone(
         FrozenBackbone(card, cast(Any, network), device=torch.device(device), dtype=dtype), _word(dtype)
     )
+
+
+def _dtype_of(network: nn.Module) -> torch.dtype:
+    dtypes = {tensor.dtype for tensor in network.parameters() if tensor.is_floating_point()} or {torch.float32}
+    if len(dtypes) > 1:
+        which = " and ".join(sorted(map(_word, dtypes)))
+        raise HarnessError(f"{type(network).__name__} has weights in {which}; one is wanted, as of module.float()")
+    return dtypes.pop()
 
 
 def _as_on_a_card(trained_on: str | TrainedOn) -> dict[str, tuple[str, ...]]:
@@ -211,6 +225,13 @@ def _checked_features(network: nn.Module, image_size: int, device: str, dtype: t
     if not torch.isfinite(features).all():
         raise HarnessError(f"{kind} maps images of noise to NaN or infinity; has the training diverged?")
     return features
+
+
+def _feature_dim(network: nn.Module, card: BackboneCard, dtype: torch.dtype) -> int:
+    """d, of a copy, as the trial run may move what it is given. Raises BackboneError as for `metabench run`, where an
+    image's features depend on the batch or on chance; float32 tells that from the rounding of half precision."""
+    trial = copy.deepcopy(network)
+    return measured_dim(trial.float() if dtype in (torch.float16, torch.bfloat16) else trial, card)
 
 
 def _digest(network: nn.Module, features: torch.Tensor) -> str:

@@ -96,7 +96,8 @@ class ResultStore:
         """Keep what the plan was run with; of one method, backbone and domain the latest configuration stands.
 
         A backbone whose weights have changed under its name takes its former entries away (never the rows): methods
-        on old and on new weights must not stand side by side as if they had shared them.
+        on old and on new weights must not stand side by side as if they had shared them. What its card says of a
+        domain now holds for every method of the plan on that backbone.
         """
         marks = ", ".join("?" * (1 + len(ENTRY_FIELDS)))
         with self._transaction() as connection:
@@ -107,6 +108,11 @@ class ResultStore:
             connection.executemany(
                 f"INSERT OR REPLACE INTO plan_entries (plan_hash, {', '.join(ENTRY_FIELDS)}) VALUES ({marks})",
                 [(plan_hash, *astuple(entry)) for entry in entries],
+            )
+            connection.executemany(
+                "UPDATE plan_entries SET seen = ?, contaminated = ?"
+                " WHERE plan_hash = ? AND backbone = ? AND backbone_hash = ? AND domain = ?",
+                {(e.seen, e.contaminated, plan_hash, e.backbone, e.backbone_hash, e.domain) for e in entries},
             )
 
     def done(self, keys: Iterable[str]) -> set[str]:

@@ -4,7 +4,7 @@ from dataclasses import replace
 import msgspec
 import pytest
 
-from episodes.known_datasets import KNOWN, unlike_published
+from episodes.known_datasets import KNOWN, of_same_classes, unlike_published
 from episodes.spec import SPLITS, load_spec
 
 
@@ -56,6 +56,12 @@ def test_columns_of_the_leaderboard_are_told_apart():
 def test_training_on_eight_domains_sees_the_first_eight_and_imagenet_training_itself():
     assert [name for name in KNOWN if "mdl" in KNOWN[name].seen_in] == list(KNOWN)[:8]
     assert [name for name in KNOWN if "sdl" in KNOWN[name].seen_in] == ["ilsvrc_2012"]
+
+
+def test_imagenet_and_the_data_sets_made_of_it_have_the_same_classes():
+    three = {"ilsvrc_2012", "ilsvrc_2012_v2", "mini_imagenet"}
+    assert all(of_same_classes(name) == three - {name} for name in three)
+    assert of_same_classes("omniglot") == of_same_classes("mine") == set()
 
 
 def test_whoever_reads_the_registry_cannot_change_it():

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 import backbones
+from backbones.errors import BackboneError
 from backbones.resnet18 import ResNet18
 from backbones.weights import save_weights
 from harness import evaluate
@@ -148,10 +149,21 @@ def test_what_it_was_trained_on_decides_the_state_of_each_domain(tiny, net):
     ]
 
 
+def test_a_misspelt_name_of_what_it_was_trained_on_is_warned_about(tiny, net):
+    with pytest.warns(UserWarning, match="trained on 'bleus': no data set of that name is known. Did you mean 'blues'"):
+        tiny(net, tasks=1, trained_on="reds,bleus")
+
+
 def test_valid_classes_of_some_domains_can_be_asked_for(net):
     frame = evaluate(net, datasets="emoji", split="valid", tasks=2, image_size=32)
     assert set(frame["domain"]) == {"emoji"}
     assert (frame["way"] <= 8).all()
+
+
+@pytest.mark.parametrize("tasks", [0, -1])
+def test_less_than_one_episode_is_refused_in_words(tiny, net, tasks):
+    with pytest.raises(HarnessError, match=f"tasks={tasks}: give 1 or more"):
+        tiny(net, tasks=tasks)
 
 
 def test_a_backbone_is_taken_as_it_is(tiny):
@@ -191,9 +203,42 @@ def test_a_module_that_makes_no_features_is_refused_in_words(tiny, answer, words
         tiny(Broken(answer))
 
 
+def with_batch_statistics(net):
+    net.bn = nn.BatchNorm2d(8, track_running_stats=False)
+
+
+def with_training_mode_kept(net):
+    net.dropout.train = lambda mode=True: net.dropout
+    net.dropout.eval = net.dropout.train
+
+
+@pytest.mark.parametrize("spoilt", [with_batch_statistics, with_training_mode_kept])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_features_that_depend_on_the_batch_or_on_chance_are_refused_as_by_metabench_run(tiny, net, spoilt, dtype):
+    spoilt(net)
+    random_state = torch.get_rng_state()
+    with pytest.raises(BackboneError, match="'Net': an image's features change with the other images of the batch"):
+        tiny(net.to(dtype))
+    assert torch.equal(torch.get_rng_state(), random_state)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+def test_a_network_is_evaluated_in_its_own_dtype(tiny, net, dtype, workspace):
+    assert len(tiny(net.to(dtype), out=workspace / "kept")) == 8
+    assert {tensor.dtype for tensor in net.parameters()} == {dtype}
+    with sqlite3.connect(workspace / "kept/results.sqlite") as database:
+        assert list(database.execute("SELECT DISTINCT dtype FROM rows")) == [(str(dtype).removeprefix("torch."),)]
+
+
 def test_a_module_that_cannot_be_copied_is_refused_in_words(tiny, net):
     net.kept = net.bn.weight * 2  # a tensor with a history
     with pytest.raises(HarnessError, match="Net cannot be copied"):
+        tiny(net)
+
+
+def test_a_module_of_several_dtypes_is_refused_in_words(tiny, net):
+    net.conv.bfloat16()
+    with pytest.raises(HarnessError, match=r"Net has weights in bfloat16 and float32; one is wanted"):
         tiny(net)
 
 

@@ -87,6 +87,15 @@ def test_a_run_on_features_is_stored_shown_and_not_computed_again(run, workspace
     assert manifest["features"] == str(workspace / "feats")
 
 
+def test_what_is_said_later_of_the_same_features_marks_the_methods_of_before_too(run, workspace):
+    written(workspace / "feats/a.npz")
+    written(workspace / "feats/b.npz", classes=9)
+    run("feats", "--adapters", "ncc,knn")
+    later = run("feats", "--adapters", "ncc", "--trained-on", "a=all,b")
+    assert {method: line["contaminated"] for method, line in board(workspace).items()} == {"ncc": "a", "knn": "a"}
+    assert "not all backbones" not in later.out
+
+
 def test_features_of_two_networks_for_the_same_images_stand_on_one_leaderboard(run, workspace):
     given = written(workspace / "one/a.npz")
     written(workspace / "two/a.npz", given["features"] * np.float32([1, 1, 0, 0]), given["labels"])

@@ -7,11 +7,12 @@ import pytest
 import torch
 
 import backbones
+from backbones.contract import BackboneCard
 from backbones.resnet18 import ResNet18
 from backbones.weights import save_weights
 from episodes.known_datasets import KNOWN, nearest_name
 from harness.errors import HarnessError
-from harness.trained_on import doubtful_names, parse_trained_on
+from harness.trained_on import contaminated, doubtful_names, parse_trained_on, seen
 
 
 def test_a_domain_alone_means_its_train_classes_and_parts_are_joined_by_plus():
@@ -58,11 +59,33 @@ def test_no_two_data_sets_share_a_spelling():
 
 
 def test_only_names_that_look_like_others_are_doubted():
-    assert doubtful_names(["ilsvrc_2012", "icons", "laion"]) == []
+    assert doubtful_names(["ilsvrc_2012", "ilsvrc_2012_v2", "mini_imagenet", "icons", "laion"]) == []
     assert doubtful_names(["cub"], own=["cub"]) == []
     assert doubtful_names(["my_brids"], own=["my_birds"]) == [
         "trained on 'my_brids': no data set of that name is known. Did you mean 'my_birds'?"
     ]
+
+
+@pytest.mark.parametrize("domain", ["ilsvrc_2012_v2", "mini_imagenet"])
+@pytest.mark.parametrize("part", ["all", "train"])
+def test_whoever_was_trained_on_imagenet_knows_the_data_sets_made_of_it(domain, part):
+    card = BackboneCard(name="n", arch="a", training_data_known=True, trained_on={"ilsvrc_2012": (part,)})
+    assert (seen(card, domain), contaminated(card, domain, "test")) == ("seen", True)
+    assert (seen(card, "omniglot"), contaminated(card, "omniglot", "test")) == ("unseen", False)
+    assert contaminated(card, "ilsvrc_2012", "test") == (part == "all")
+
+
+def test_a_run_on_a_data_set_made_of_imagenet_is_marked(run_ok, workspace):
+    benchmark = workspace / "tiny.toml"
+    benchmark.write_text(benchmark.read_text().replace('"reds"', '"mini_imagenet", folder = "reds"'))
+    backbone, trained_on = backbones.load("resnet18-pocket-random"), {"ilsvrc_2012": ("all",)}
+    card = msgspec.structs.replace(backbone.card, name="mine", training_data_known=True, trained_on=trained_on)
+    save_weights(backbone.module.state_dict(), card, workspace / "mine.safetensors")
+    out = run_ok("--backbone", "mine.safetensors").out
+    assert "caution   mine was trained on the test classes of mini_imagenet: they prove little (†)" in out
+    (line,) = [line for line in out.splitlines() if line.split()[:1] == ["mini_imagenet"]]
+    assert line.split()[1] == "seen"
+    assert "†" in line
 
 
 def test_the_leaderboard_marks_what_the_backbone_was_trained_on(run_ok, workspace):

@@ -1,4 +1,4 @@
-from dataclasses import asdict, replace
+from dataclasses import asdict, astuple, replace
 
 import pandas as pd
 import pytest
@@ -69,6 +69,20 @@ def test_what_the_card_says_of_contamination_comes_with_the_rows(store, make_row
     entries = store.entries("plan")
     assert entries["contaminated"].tolist() == [True]
     assert name_methods(pd.DataFrame([asdict(row)]), entries)["contaminated"].tolist() == [True]
+
+
+def test_what_the_card_says_now_holds_for_all_methods_on_that_backbone_and_no_other(store, make_row, record):
+    record(store, "other", icons=1)
+    earlier = entry_of(make_row("knn"), "knn")
+    elsewhere = [entry_of(make_row("knn", "mnist"), "knn"), entry_of(make_row("knn", backbone="random"), "knn")]
+    store.record_entries("plan", [earlier, *elsewhere])
+    store.record_entries("other", [earlier])
+    now = replace(entry_of(make_row("ncc"), "ncc"), seen="unknown", contaminated=True)
+    store.record_entries("plan", [now])
+    expected = [now, replace(earlier, seen="unknown", contaminated=True), *elsewhere]
+    found = [Entry(**line) for line in store.entries("plan").to_dict("records")]
+    assert sorted(found, key=astuple) == sorted(expected, key=astuple)
+    assert [Entry(**line) for line in store.entries("other").to_dict("records")] == [earlier]
 
 
 def test_rows_computed_under_other_flags_stay_out(make_row):
