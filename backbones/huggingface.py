@@ -26,6 +26,7 @@ from backbones.names import is_local
 from backbones.normalisation import describe
 
 EXTRA = "transformers"
+WANTED = ("config.json", "*processor_config.json")
 _VOCABULARIES = ("tokenizer.json", "vocab.json", "spiece.model", "tokenizer.model", "vocab.txt")
 # Entries of a config that do not decide what the network computes.
 _BESIDE_THE_POINT = {"transformers_version", "_name_or_path", "dtype", "architectures", "id2label", "label2id"}
@@ -46,7 +47,7 @@ def load(name: str) -> tuple[BackboneCard, nn.Module]:
         folder = Path(name).expanduser()
         label = folder.resolve().name
     else:
-        folder, label = fetched(repository, backbone, EXTRA, revision=revision or None), name
+        folder, label = fetched(repository, backbone, EXTRA, revision=revision or None, wanted=WANTED), name
     if not (folder / "config.json").is_file():
         raise BackboneError(f"backbone {backbone!r}: {folder} has no config.json; give a folder of `save_pretrained`")
     with _quiet(transformers):

@@ -11,6 +11,7 @@ import msgspec
 
 from backbones.blocks import SUFFIX, DamagedBlock, read_block
 from backbones.embeddings import ABOUT, WRITER, StoreFacts
+from results.files import files_under, size_of
 
 _KEY = re.compile("[0-9a-f]{64}")
 
@@ -27,17 +28,17 @@ class StoreSurvey(NamedTuple):
     stray: list[Path]
 
 
-def survey(root: Path, *, verify: bool) -> Iterator[StoreSurvey]:
-    """Each store under `root`; folders that are not named like one are left out. `verify`: read all vectors, too."""
+def stores(root: Path) -> Iterator[Path]:
+    """The folder of each store under `root`; folders that are not named like one are left out."""
     for folder in sorted(root.glob("*")):
         if folder.is_dir() and _KEY.fullmatch(folder.name):
-            yield survey_store(folder, verify=verify)
+            yield folder
 
 
 def survey_store(folder: Path, *, verify: bool) -> StoreSurvey:
-    """One store; nothing is changed."""
-    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
-    size = sum(path.stat().st_size for path in files)
+    """One store, which others may be writing; nothing is changed. `verify`: read all vectors, too."""
+    files = files_under(folder)
+    size = size_of(files)
     facts = _facts(folder)
     if facts is None:
         return StoreSurvey(folder, None, 0, size, [], files)
@@ -51,6 +52,8 @@ def survey_store(folder: Path, *, verify: bool) -> StoreSurvey:
             images += len(block.records)
         except DamagedBlock:
             damaged.append(path)
+        except FileNotFoundError:  # removed meanwhile
+            continue
     known = {*blocks, folder / ABOUT, folder / WRITER}
     return StoreSurvey(folder, facts, images, size, damaged, [path for path in files if path not in known])
 

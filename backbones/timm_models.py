@@ -33,7 +33,7 @@ def load(name: str) -> tuple[BackboneCard, nn.Module]:
     timm = needed("timm", EXTRA, backbone)
     local = is_local(name)
     repository = "" if local else _repository(timm, name, backbone)
-    folder = Path(name).expanduser() if local else fetched(repository, backbone, EXTRA)
+    folder = Path(name).expanduser() if local else fetched(repository, backbone, EXTRA, wanted=["config.json"])
     if not (folder / "config.json").is_file():
         raise BackboneError(
             f"backbone {backbone!r}: {folder} has no config.json; give a folder of timm's `save_for_hf`"

@@ -1,6 +1,7 @@
 """What can be wrong with records, specs, images and plans. Every message names the file, offset or key."""
 
 import struct
+import tokenize
 import zipfile
 import zlib
 from pathlib import Path
@@ -12,11 +13,15 @@ DAMAGED_ARCHIVE = (
     TypeError,
     EOFError,
     RuntimeError,  # a flipped "encrypted" flag; NotImplementedError, a flipped compression method, is one of these
+    MemoryError,  # an array of an absurd size
+    OverflowError,
+    SyntaxError,
+    tokenize.TokenError,
     struct.error,
     zlib.error,
     zipfile.BadZipFile,
 )
-"""What NumPy and zipfile raise on a `.npz` whose bytes were cut or changed."""
+"""What NumPy and zipfile raise on a `.npz` or `.npy` whose bytes were cut or changed."""
 
 
 class EpisodesError(Exception):

@@ -13,6 +13,7 @@ from episodes.errors import DAMAGED_ARCHIVE, BadFeatures
 from episodes.spec import SPLITS, DatasetSpec
 
 ARCHIVE, ARRAY, LABELS = ".npz", ".npy", ".labels.npy"
+_MAGIC = {ARCHIVE: b"PK", ARRAY: np.lib.format.MAGIC_PREFIX}
 _CHUNK = 4096
 """Vectors that are checked at a time."""
 
@@ -79,6 +80,8 @@ def _read(file: Path) -> tuple[np.ndarray, np.ndarray]:
     beside = file.with_name(file.name.removesuffix(ARRAY) + LABELS)
     if file.suffix == ARRAY and not beside.is_file():
         raise BadFeatures(f"{beside}: missing; it holds the label of each vector in {file.name}")
+    for path in [file, beside] if file.suffix == ARRAY else [file]:
+        _check_magic(path)
     try:
         if file.suffix == ARRAY:
             return np.load(file, mmap_mode="r", allow_pickle=False), np.load(beside, allow_pickle=False)
@@ -86,13 +89,28 @@ def _read(file: Path) -> tuple[np.ndarray, np.ndarray]:
             lacking = [name for name in ("features", "labels") if name not in arrays]
             if lacking:
                 raise BadFeatures(f"{file}: no array {lacking[0]!r}; it holds {', '.join(arrays) or 'none'}")
-            return arrays["features"], arrays["labels"]
+            features, labels = arrays["features"], arrays["labels"]
+            if isinstance(features, bytes) or isinstance(labels, bytes):  # what NumPy gives of any other file in it
+                raise BadFeatures(f"{file}: its features or labels are no array of NumPy")
+            return features, labels
     except DAMAGED_ARCHIVE as error:
         if "allow_pickle" in str(error):
             reason = "holds Python objects, which are not read since that can run code; save plain numbers and text"
         else:
             reason = f"cannot be read ({' '.join(str(error).split())})"
         raise BadFeatures(f"{file}: {reason}") from error
+
+
+def _check_magic(file: Path) -> None:
+    """NumPy takes whatever does not begin as its own files do for pickled objects."""
+    magic = _MAGIC[file.suffix]
+    try:
+        with file.open("rb") as opened:
+            found = opened.read(len(magic))
+    except OSError as error:
+        raise BadFeatures(f"{file}: cannot be read ({error.strerror})") from error
+    if found != magic:
+        raise BadFeatures(f"{file}: is no {file.suffix} file of NumPy, whatever its name says")
 
 
 def _check_shapes(file: Path, features: np.ndarray, labels: np.ndarray) -> None:

@@ -19,7 +19,7 @@ from typing import NamedTuple
 import google_crc32c
 import numpy as np
 
-from results.files import open_whole
+from results.files import open_whole, size_of
 
 _TABLE = np.dtype([("record", "<i8"), ("offset", "<i8"), ("height", "<i4"), ("width", "<i4"), ("crc", "<u4")])
 _TRAILER = struct.Struct("<8sQI")  # magic, number of images, checksum of the table
@@ -144,4 +144,6 @@ def survey(root: Path, *, verify: bool) -> PixelSurvey:
             images += len(table)
         except (ValueError, struct.error):
             damaged.append(path)
-    return PixelSurvey(images, sum(path.stat().st_size for path in segments), damaged)
+        except FileNotFoundError:  # removed meanwhile
+            continue
+    return PixelSurvey(images, size_of(segments), damaged)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,13 +15,12 @@ from rich.filesize import decimal
 from rich.table import Table
 
 from backbones import survey as embeddings
-from backbones.survey import StoreSurvey
 from episodes import decode, pixel_store
 from harness.errors import HarnessError, unknown
 from harness.stores import embeddings_folder
-from results.files import IN_USE, sole_use
+from results.files import IN_USE, files_under, size_of, sole_use, stats
 
-INDICES = ("index", "dumped")
+INDICES = {"index": "records", "dumped": "dumped episodes"}
 _DAY_S = 86_400
 _OLD_LOCK = "[0-9a-f]" * 64 + ".lock"
 
@@ -46,7 +46,8 @@ def show_cache(console: Console, cache: Path) -> None:
     for column in ("kind", "of", "precision", "images", "size", "last used"):
         table.add_column(column, justify="right" if column in ("images", "size") else "left", overflow="fold")
     total = 0
-    for kept in _stores(cache, verify=False):
+    for look in _stores(cache):
+        kept = look()
         day = datetime.fromtimestamp(kept.last_used).strftime("%Y-%m-%d")
         images = "" if kept.images is None else f"{kept.images:,}"
         table.add_row(kept.kind, kept.what, kept.dtype, images, decimal(kept.bytes), day)
@@ -62,20 +63,27 @@ def clean_cache(
 
     With both options a store must fit both. Raises HarnessError when no store is of that backbone.
     """
-    stores = list(_stores(cache, verify=True))
-    names = {kept.what for kept in stores if kept.kind in ("features", "maps")}
-    if backbone is not None and backbone not in names:
-        raise unknown("embeddings of backbone", backbone, names) if names else HarnessError(f"{cache}: no embeddings")
+    stores = list(_stores(cache))
+    if backbone is not None:
+        names = {kept.what for kept in (look() for look in stores) if kept.kind in ("features", "maps")}
+        if backbone not in names:
+            no_store = HarnessError(f"{cache}: no embeddings")
+            raise unknown("embeddings of backbone", backbone, names) if names else no_store
     freed = 0
-    for kept in stores:
+    for look in stores:
+        kept = look(verify=True)
         named = _is_named(kept, older_than_days, backbone)
-        files = kept.files if named else kept.removable
-        if not files:
+        if not _files(kept, named):
             continue
-        size = sum(path.stat().st_size for path in files)
         with sole_use(kept.lock) as alone:
+            if alone:  # a run may have ended since, and made sound what was damaged
+                kept = look(verify=not named)
+            files = _files(kept, named)
+            size = size_of(files)
             if alone and not dry_run:
                 _remove(files, kept.lock)
+        if not files:
+            continue
         line = f"{kept.kind} {kept.what} {kept.dtype}".strip() + f": {len(files):,} files, {decimal(size)}"
         done = "would remove" if dry_run else "removed"
         what = "" if named else " damaged or unknown"
@@ -92,6 +100,11 @@ def _is_named(kept: Kept, older_than_days: float | None, backbone: str | None) -
     return old and (backbone is None or (kept.kind in ("features", "maps") and kept.what == backbone))
 
 
+def _files(kept: Kept, named: bool) -> list[Path]:
+    """Those that can go."""
+    return kept.files if named else kept.removable
+
+
 def _remove(files: Iterable[Path], folder: Path) -> None:
     for path in files:
         path.unlink(missing_ok=True)
@@ -105,29 +118,43 @@ def _remove(files: Iterable[Path], folder: Path) -> None:
 # --- what there is ---------------------------------------------------------------------------------------------------
 
 
-def _stores(cache: Path, *, verify: bool) -> Iterator[Kept]:
+def _stores(cache: Path) -> Iterator[Callable[..., Kept]]:
+    """For each store a function that looks at what it holds now; with `verify=True` it reads all of it."""
     root = embeddings_folder(cache)
-    for found in embeddings.survey(root, verify=verify):
-        yield _embeddings(found)
-    if old := list(root.glob(_OLD_LOCK)):
-        yield Kept("unknown", "left by older versions", "", None, _size(old), _last_used(old), root, old, old)
+    for folder in embeddings.stores(root):
+        yield partial(_embeddings, folder)
+    if any(root.glob(_OLD_LOCK)):
+        yield partial(_old_locks, root)
     for folder in sorted((cache / "pixels").glob("*-v*")):
-        yield _pixels(folder, verify=verify)
-    for name in INDICES:
-        files = [path for path in sorted((cache / name).glob("*")) if path.suffix in (".index", ".npz")]
-        if files:
-            what = "records" if name == "index" else "dumped episodes"
-            yield Kept("indices", what, "", None, _size(files), _last_used(files), cache / name, files, [])
+        yield partial(_pixels, folder)
+    for name, what in INDICES.items():
+        if _index_files(cache / name):
+            yield partial(_indices, cache / name, what)
 
 
-def _embeddings(found: StoreSurvey) -> Kept:
+def _old_locks(root: Path, *, verify: bool = False) -> Kept:
+    files = sorted(root.glob(_OLD_LOCK))
+    return Kept("unknown", "left by older versions", "", None, size_of(files), _last_used(files), root, files, files)
+
+
+def _indices(folder: Path, what: str, *, verify: bool = False) -> Kept:
+    files = _index_files(folder)
+    return Kept("indices", what, "", None, size_of(files), _last_used(files), folder, files, [])
+
+
+def _index_files(folder: Path) -> list[Path]:
+    return [path for path in sorted(folder.glob("*")) if path.suffix in (".index", ".npz")]
+
+
+def _embeddings(folder: Path, *, verify: bool = False) -> Kept:
+    found = embeddings.survey_store(folder, verify=verify)
     lock = found.folder
-    marker = Path(f"{lock}{IN_USE}")
-    last_used = marker.stat().st_mtime if marker.exists() else _last_used([found.folder])
+    marker = stats([Path(f"{lock}{IN_USE}")])
+    last_used = marker[0].st_mtime if marker else _last_used([found.folder])
     if found.facts is None:
         files = found.stray
         return Kept("unknown", found.folder.name[:12], "", None, found.bytes, last_used, lock, files, files)
-    files = [path for path in found.folder.rglob("*") if path.is_file()]
+    files = files_under(found.folder)
     facts, removable = found.facts, [*found.damaged, *found.stray]
     precision = _precision(str(facts.parts.get("dtype", "")).removeprefix("torch."), facts.dtype)
     return Kept(facts.kind, facts.backbone, precision, found.images, found.bytes, last_used, lock, files, removable)
@@ -137,25 +164,20 @@ def _precision(computed: str, kept: str) -> str:
     return kept if computed in ("", kept) else f"{kept}, computed in {computed}"
 
 
-def _pixels(folder: Path, *, verify: bool) -> Kept:
+def _pixels(folder: Path, *, verify: bool = False) -> Kept:
     found = pixel_store.survey(folder, verify=verify)
-    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    files = files_under(folder)
     known = [path for path in files if path.suffix == ".pixels"]
     removable = [*found.damaged, *(path for path in files if path.suffix != ".pixels")]
     if not folder.name.endswith(f"-v{decode.VERSION}"):  # of a decoder that is no more
         removable = files
-    return Kept(
-        "pixels", folder.name, "uint8", found.images, _size(files), _last_used(known), folder.parent, files, removable
-    )
-
-
-def _size(files: Iterable[Path]) -> int:
-    return sum(path.stat().st_size for path in files)
+    size, last_used = size_of(files), _last_used(known)
+    return Kept("pixels", folder.name, "uint8", found.images, size, last_used, folder.parent, files, removable)
 
 
 def _last_used(files: Iterable[Path]) -> float:
     """When one of them was last read or written, as far as the file system keeps that."""
-    return max((max(path.stat().st_atime, path.stat().st_mtime) for path in files), default=0.0)
+    return max((max(stat.st_atime, stat.st_mtime) for stat in stats(files)), default=0.0)
 
 
 def _say(console: Console, line: str) -> None:

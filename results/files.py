@@ -5,7 +5,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
@@ -44,6 +44,25 @@ def open_whole(path: Path) -> Iterator[IO[bytes]]:
             (path.parent / part).unlink()
         reason = error.strerror or str(error)
         raise WriteError(f"{path}: cannot be written ({reason}); free some space or choose another folder") from error
+
+
+def files_under(folder: Path) -> list[Path]:
+    """All files at any depth, sorted; others may make and remove some meanwhile."""
+    return sorted(Path(parent, name) for parent, _, names in os.walk(folder) for name in names)
+
+
+def stats(files: Iterable[Path]) -> list[os.stat_result]:
+    """What the system knows of those files that are still there."""
+    found = []
+    for path in files:
+        with suppress(FileNotFoundError):
+            found.append(path.stat())
+    return found
+
+
+def size_of(files: Iterable[Path]) -> int:
+    """Bytes of those files that are still there."""
+    return sum(stat.st_size for stat in stats(files))
 
 
 def sync(path: Path) -> None:

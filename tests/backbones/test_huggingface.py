@@ -239,6 +239,64 @@ def test_what_another_program_left_half_fetched_is_completed(models, hub):
         assert backbones.load("hf:some/vit").feature_dim == 32
 
 
+@pytest.fixture
+def sharded(changed):
+    """A model whose weights are spread over several files."""
+    import transformers
+
+    folder = changed("vit")
+    model: Any = transformers.AutoModel.from_pretrained(folder)
+    (folder / "model.safetensors").unlink()
+    model.save_pretrained(folder, max_shard_size="20KB")
+    return folder
+
+
+def fetched_by_another_program(folder, lacking):
+    from huggingface_hub import hf_hub_download
+
+    names = {file.name for file in folder.iterdir()}
+    assert lacking is None or lacking in names
+    for name in names - {lacking}:
+        hf_hub_download("some/vit", name)
+
+
+INCOMPLETE = [
+    ("preprocessor_config.json", "*processor_config.json"),
+    ("config.json", "config.json"),
+    ("model.safetensors.index.json", "model*.safetensors.index.json"),
+    ("model-00002-of-00006.safetensors", "model-00002-of-00006.safetensors"),
+]
+
+
+@pytest.mark.parametrize("lacking", [lacking for lacking, _ in INCOMPLETE])
+def test_a_file_that_another_program_did_not_fetch_is_fetched_then_all_is_here(lacking, sharded, hub):
+    with serving(sharded, "some/vit") as (address, asked):
+        hub(address)
+        fetched_by_another_program(sharded, lacking)
+        first = backbones.load("hf:some/vit")
+        before = len(asked)
+        again = backbones.load("hf:some/vit")
+        assert len(asked) == before
+    assert backbones.identity(first) == backbones.identity(again) == backbones.identity(load(sharded))
+
+
+@pytest.mark.parametrize(("lacking", "named"), INCOMPLETE)
+def test_a_hub_that_cannot_be_reached_for_a_missing_file_is_told_with_the_file(lacking, named, sharded, hub):
+    with serving(sharded, "some/vit") as (address, _):
+        hub(address)
+        fetched_by_another_program(sharded, lacking)
+    said = refused("hf:some/vit")
+    assert "the Hugging Face Hub cannot be reached for some/vit" in said
+    assert said.endswith(f"; what was fetched before lacks {named}")
+
+
+def test_a_whole_model_that_another_program_fetched_needs_no_hub(sharded, hub):
+    with serving(sharded, "some/vit") as (address, _):
+        hub(address)
+        fetched_by_another_program(sharded, None)
+    assert backbones.load("hf:some/vit").feature_dim == 32
+
+
 def test_an_unknown_model_or_revision_of_the_hub_is_named_in_one_line(models, hub):
     with serving(models("vit"), "some/vit") as (address, _):
         hub(address)

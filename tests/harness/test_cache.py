@@ -2,18 +2,23 @@
 
 import os
 import shutil
+import subprocess
+import sys
 import time
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
 from rich.filesize import decimal
 
 from backbones.embeddings import StoreFacts
+from backbones.survey import survey_store
 from episodes.dataset import DatasetRecords
 from episodes.images import Images
+from harness import cache_command
 from harness.pixels import PixelChoice
 from harness.stores import open_store
-from results.files import in_use, sole_use
+from results.files import files_under, in_use, sole_use
 
 PARTS = {"weights": "00", "dtype": "torch.float32"}
 
@@ -174,6 +179,50 @@ def test_what_another_process_uses_is_never_removed(filled, metabench, new_proce
         assert "in use, kept" in new_process("cache", "gc").out
     assert "removed" in new_process("cache", "gc").out
     assert everything(filled) == before
+
+
+@contextmanager
+def a_run_that_writes(folder):
+    """Another process that gives files their names all the time."""
+    code = "import sys; from pathlib import Path; from results.files import write_whole\nwhile True:\n"
+    code += " for i in range(9): write_whole(Path(sys.argv[1]) / f'{i}.pixels', b'x'); print(flush=True)"
+    with subprocess.Popen([sys.executable, "-c", code, folder], stdout=subprocess.PIPE) as process:
+        try:
+            process.stdout.readline()
+            yield
+        finally:
+            process.kill()
+
+
+def test_ls_works_beside_a_run_whose_files_come_and_go(filled, metabench):
+    for folder in (next(iter(stores(filled))), next((filled / "pixels").glob("*-v*")) / "ab"):
+        with a_run_that_writes(folder):
+            for _ in range(20):
+                assert metabench("cache", "ls").status == 0
+
+
+@pytest.mark.parametrize("pattern", ["embeddings/*/*.block", "pixels/*/*/*.pixels"])
+def test_gc_leaves_what_a_run_made_sound_just_before_it_had_the_lock(filled, metabench, monkeypatch, pattern):
+    path = next(filled.glob(pattern))
+    sound = path.read_bytes()
+    path.write_bytes(sound[:100])
+
+    def after_a_run(folder):
+        path.write_bytes(sound)
+        return sole_use(folder)
+
+    monkeypatch.setattr(cache_command, "sole_use", after_a_run)
+    assert metabench("cache", "gc").out.strip() == "freed 0 bytes"
+    assert path.read_bytes() == sound
+
+
+def test_files_that_vanish_while_a_store_is_looked_at_count_as_nothing(filled, monkeypatch):
+    store = next(iter(stores(filled)))
+    gone = [store / f"{'0' * 32}.block", store / ".x.block.1-2.part"]
+    before = survey_store(store, verify=True)
+    monkeypatch.setattr("backbones.survey.files_under", lambda folder: [*files_under(folder), *gone])
+    after = survey_store(store, verify=True)
+    assert (after.images, after.bytes, after.damaged) == (before.images, before.bytes, [])
 
 
 def test_sole_use_is_refused_while_anybody_uses_a_folder_and_leaves_no_trace_behind(tmp_path):

@@ -3,6 +3,8 @@
 import csv
 import json
 import sqlite3
+import struct
+import zipfile
 
 import numpy as np
 import pytest
@@ -247,6 +249,50 @@ def test_a_damaged_file_is_named_and_the_others_can_be_run(run, workspace):
     assert "a.npz: cannot be read" in error
     assert error.endswith("; to run the rest: --datasets b")
     assert run("feats", "--datasets", "b").status == 0
+
+
+def array_file(header):
+    """The bytes of an .npy with that header and nothing behind it."""
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header.encode()
+
+
+@pytest.mark.parametrize("length", [10**14, 2**70])
+def test_an_array_that_claims_an_absurd_size_is_named(run, workspace, length):
+    data = array_file(f"{{'descr': '<f4', 'fortran_order': False, 'shape': ({length}, 1), }}")
+    (workspace / "feats").mkdir()
+    with zipfile.ZipFile(workspace / "feats/a.npz", "w") as archive:
+        archive.writestr("features.npy", data)
+        archive.writestr("labels.npy", data)
+    assert "a.npz: cannot be read (" in run("feats").error
+
+
+@pytest.mark.parametrize("header", ["(" * 118, "  {\n 1"])
+def test_an_array_whose_header_is_nonsense_is_named(run, workspace, header):
+    (workspace / "feats").mkdir()
+    (workspace / "feats/a.npy").write_bytes(array_file(header))
+    np.save(workspace / "feats/a.labels.npy", np.arange(4))
+    assert "a.npy: cannot be read (" in run("feats").error
+
+
+def test_a_file_of_another_kind_is_named_as_such_and_not_as_python_objects(run, workspace):
+    written(workspace / "feats/a.npz")
+    (workspace / "feats/a.npz").write_text("0.1, 0.2\n")
+    assert "a.npz: is no .npz file of NumPy, whatever its name says" in run("feats").error
+    (workspace / "feats/a.npz").unlink()
+    np.save(workspace / "feats/a.npy", np.ones((4, 2)))
+    (workspace / "feats/a.labels.npy").write_text("dog\ncat\n")
+    assert "a.labels.npy: is no .npy file of NumPy" in run("feats").error
+    written(workspace / "feats/a.npz")
+    (workspace / "feats/a.npz").replace(workspace / "feats/a.npy")
+    assert "a.npy: is no .npy file of NumPy" in run("feats").error
+
+
+def test_an_archive_with_text_in_the_place_of_an_array_is_named(run, workspace):
+    (workspace / "feats").mkdir()
+    with zipfile.ZipFile(workspace / "feats/a.npz", "w") as archive:
+        archive.writestr("features.npy", "0.1, 0.2\n")
+        archive.writestr("labels.npy", "dog\n")
+    assert "a.npz: its features or labels are no array of NumPy" in run("feats").error
 
 
 def test_files_that_are_missing_or_do_not_fit_are_named(run, workspace):
