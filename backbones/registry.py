@@ -27,6 +27,8 @@ SHIPPED = Path(__file__).parent / "shipped"
 RANDOM_SEED = 0
 # the architectures of `metabench weights import`, by name, so that listing them needs no torch
 IMPORTED = ("resnet12", "resnet18", "resnet18-film", "resnet34", "resnet50")
+CHECKPOINTS = (".pth", ".pt", ".tar", ".ckpt")
+"""How the names of files end that `metabench weights import` is for."""
 EMBEDDER_VERSION = 2
 """How a network is computed: raised when the last bits of features change. 2: batch normalisation is folded."""
 _BUILT_IN = {
@@ -134,6 +136,9 @@ def _make(name: str, weights: Path | None) -> Made:
     named = _named()
     if name in named:
         return named[name]()
+    if name.endswith(CHECKPOINTS):
+        command = f"metabench weights import {name} --out NAME.safetensors"
+        raise UnknownBackbone(f"backbone {name!r} is a checkpoint; import it first: {command}")
     if name.endswith(".py"):
         raise UnknownBackbone(f"backbone file {name!r}: say which of its functions makes the network: {name}:FUNCTION")
     close = difflib.get_close_matches(name, named, n=1)

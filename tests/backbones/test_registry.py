@@ -129,6 +129,13 @@ def test_unknown_name_teaches_the_known_ones() -> None:
         backbones.load("raw-pixel")
 
 
+@pytest.mark.parametrize("name", ["url/model_best.pth.tar", "net.pth", "net.pt", "net.ckpt"])
+def test_a_checkpoint_that_is_not_imported_says_how_to_import_it(name: str) -> None:
+    with pytest.raises(UnknownBackbone) as raised:
+        backbones.load(name)
+    assert str(raised.value).endswith(f"import it first: metabench weights import {name} --out NAME.safetensors")
+
+
 @pytest.mark.parametrize("name", IMPORTED)
 def test_architecture_without_weights_says_how_to_get_them(name: str) -> None:
     with pytest.raises(BackboneError, match=f"metabench weights import CHECKPOINT --arch {name} "):
