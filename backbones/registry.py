@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 SHIPPED = Path(__file__).parent / "shipped"
 RANDOM_SEED = 0
-# the architectures of `metabench weights import`, by name, so that listing them needs no torch
+# the architectures of `metabench weights import`, by name, so that naming them needs no torch
 IMPORTED = ("resnet12", "resnet18", "resnet18-film", "resnet34", "resnet50")
 CHECKPOINTS = (".pth", ".pt", ".tar", ".ckpt")
 """How the names of files end that `metabench weights import` is for."""
@@ -52,8 +52,8 @@ FORMS = ("FILE.safetensors", "FILE.py:FACTORY", "hf:FOLDER_OR_ID", "timm:NAME_OR
 
 
 def known() -> list[str]:
-    """The names `load` takes, beside `FORMS`; those of `IMPORTED` need `weights`."""
-    return sorted(_named())
+    """The names that `load` takes alone, beside `FORMS`; those of `IMPORTED` go with `weights`."""
+    return sorted(set(_named()) - set(IMPORTED))
 
 
 def load(
@@ -66,9 +66,8 @@ def load(
 ) -> Backbone:
     """The backbone of that name, frozen, on `device` in `dtype` (None: float32).
 
-    `name` is one of `known()` or of the form of one of `FORMS`; `weights` is a .safetensors file for a name in
-    `IMPORTED`. `a+b+c` is three of them side by side, with features (n, 3, d). `compiled`: embed through
-    torch.compile.
+    `name` is one of `known()`, of the form of one of `FORMS`, or in `IMPORTED` with `weights`, a .safetensors file.
+    `a+b+c` is three of them side by side, with features (n, 3, d). `compiled`: embed through torch.compile.
     Raises UnknownBackbone, BadWeights, or BackboneError when `weights` is missing or not wanted, sizes differ, an
     optional library is missing or fails, or a hub cannot be reached.
     """
@@ -166,8 +165,8 @@ def _efficientnet_lite() -> Made:
 def _of_architecture(name: str, weights: Path | None) -> Made:
     if weights is None:
         raise BackboneError(
-            f"backbone {name!r} needs its weights: a .safetensors file with its card "
-            f"(made by `metabench weights import CHECKPOINT --arch {name} --out FILE.safetensors`)"
+            f"backbone {name!r} needs its weights: --backbone FILE.safetensors, which "
+            f"`metabench weights import CHECKPOINT --arch {name} --out FILE.safetensors` makes"
         )
     card, module = _from_file(weights)
     if card.arch != name:
