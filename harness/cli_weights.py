@@ -56,8 +56,8 @@ def import_weights(
 
 
 @app.command()
-def show(file: Annotated[Path, typer.Argument(help="The .safetensors file; its card lies beside it.")]) -> None:
-    """Check weights against their card, and print it."""
+def show(backbone: Annotated[str, typer.Argument(help="What --backbone takes: a name, or FILE.safetensors.")]) -> None:
+    """Check a backbone's weights against its card, and print the card."""
     from harness.weights_commands import show_weights
 
-    show_weights(console(), file)
+    show_weights(console(), backbone)
