@@ -125,6 +125,9 @@ def _make(name: str, weights: Path | None) -> Made:
             raise BackboneError(f"backbone {name!r} takes no weights file; for yours: resnet18 with {weights}")
         return _of_architecture(name, weights)
     for prefix, module in _LIBRARIES.items():
+        if name == prefix:
+            form = next(form for form in FORMS if form.startswith(prefix))
+            raise UnknownBackbone(f"backbone {name!r}: nothing stands after the colon; write it as {form}")
         if name.startswith(prefix):
             return importlib.import_module(module).load(name.removeprefix(prefix))
     if name.endswith(".safetensors"):

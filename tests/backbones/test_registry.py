@@ -129,6 +129,12 @@ def test_unknown_name_teaches_the_known_ones() -> None:
         backbones.load("raw-pixel")
 
 
+@pytest.mark.parametrize("form", ["hf:FOLDER_OR_ID", "timm:NAME_OR_FOLDER", "open_clip:ARCH/WEIGHTS"])
+def test_the_name_of_a_library_alone_says_what_comes_after_it(form: str) -> None:
+    with pytest.raises(UnknownBackbone, match=f"nothing stands after the colon; write it as {form}"):
+        backbones.load(form[: form.index(":") + 1])
+
+
 @pytest.mark.parametrize("name", ["url/model_best.pth.tar", "net.pth", "net.pt", "net.ckpt"])
 def test_a_checkpoint_that_is_not_imported_says_how_to_import_it(name: str) -> None:
     with pytest.raises(UnknownBackbone) as raised:
