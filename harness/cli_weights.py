@@ -35,7 +35,7 @@ def import_weights(
     ] = None,
     trained_on: Annotated[
         str | None,
-        typer.Option(help="Domains it saw: their train classes, or all, as in ilsvrc_2012=all,omniglot."),
+        typer.Option(help="Domains it saw, as in ilsvrc_2012=all,omniglot (its train classes), or none."),
     ] = None,
 ) -> None:
     """Turn a checkpoint into a backbone, strictly and without unpickling code."""
