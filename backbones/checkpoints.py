@@ -149,8 +149,13 @@ def _command(card: BackboneCard, file: Path, base: Path | None, out: Path) -> st
         "--stem-padding": str(card.stem_padding) if len(ARCHITECTURES[card.arch].stem_paddings) > 1 else "",
         "--image-size": str(card.image_size),
         "--normalisation": f"'{card.normalisation}'",
-        "--trained-on": ",".join(f"{name}={'+'.join(parts)}" for name, parts in card.trained_on.items()),
+        "--trained-on": _trained_on(card),
         "--out": out.name,
     }
     given = " ".join(f"{option} {value}" for option, value in choices.items() if value)
     return f"metabench weights import {file.name} {given}"
+
+
+def _trained_on(card: BackboneCard) -> str:
+    words = ",".join(f"{name}={'+'.join(parts)}" for name, parts in card.trained_on.items())
+    return words or ("none" if card.training_data_known else "")

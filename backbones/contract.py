@@ -65,8 +65,11 @@ class BackboneCard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         return bool({split, "all"} & set(self.trained_on.get(domain, ())))
 
 
-def checked_parts(domain: str, parts: Iterable[str]) -> tuple[str, ...]:
-    """What was trained on of a domain, each part once, in the words of PARTS. Raises BadWeights for any other word."""
+def checked_parts(domain: str, parts: str | Iterable[str]) -> tuple[str, ...]:
+    """What was trained on of a domain, each part once, in the words of PARTS; text is one part.
+
+    Raises BadWeights for any other word."""
+    parts = (parts,) if isinstance(parts, str) else parts
     found = tuple(dict.fromkeys(_OTHER_WORDS.get(part, part) for part in parts))
     if not found:
         raise BadWeights(f"{domain}: no part given; known: {', '.join(PARTS)}")

@@ -48,6 +48,14 @@ def needed(module: str, extra: str, backbone: str) -> Any:
         raise BackboneError(f"backbone {backbone!r}: {module} {fault}: pip install 'metabench[{extra}]'") from error
 
 
+def folder_here(path: str, writer: str, backbone: str) -> Path:
+    """The folder of a model on this machine. Raises BackboneError if it is not there; `writer` is what makes one."""
+    folder = Path(path).expanduser()
+    if not folder.is_dir():
+        raise BackboneError(f"backbone {backbone!r}: there is no folder {folder}; give one of {writer}")
+    return folder
+
+
 def facts_about(library: str, name: str, folder: Path | None = None) -> Facts:
     """What is known about a checkpoint: from the file metabench.toml in its folder if it lies in one, else from the
     table of well-known ones. Raises BackboneError if that file cannot be read as such."""

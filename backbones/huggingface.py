@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from backbones.contract import BackboneCard
 from backbones.errors import BackboneError, BadWeights
-from backbones.foreign import attempt, card_of, facts_about, measured_dim, needed
+from backbones.foreign import attempt, card_of, facts_about, folder_here, measured_dim, needed
 from backbones.hub import fetched
 from backbones.names import is_local
 from backbones.normalisation import describe
@@ -44,7 +44,7 @@ def load(name: str) -> tuple[BackboneCard, nn.Module]:
     transformers = needed("transformers", EXTRA, backbone)
     repository, _, revision = name.partition("@")
     if is_local(name):
-        folder = Path(name).expanduser()
+        folder = folder_here(name, "`save_pretrained`", backbone)
         label = folder.resolve().name
     else:
         folder, label = fetched(repository, backbone, EXTRA, revision=revision or None, wanted=WANTED), name

@@ -24,8 +24,8 @@ def own_network(name: str) -> Own | None:
 
 
 def is_local(text: str) -> bool:
-    """Whether this is a path here rather than the name of something on a hub."""
-    return text.startswith(_PATH_STARTS) or Path(text).exists()
+    """Whether this is a path here rather than the name of something on a hub; nothing at all is neither."""
+    return text.startswith(_PATH_STARTS) or (text != "" and Path(text).exists())
 
 
 def split_name(name: str) -> list[str]:

@@ -25,8 +25,10 @@ if TYPE_CHECKING:
 
 SHIPPED = Path(__file__).parent / "shipped"
 RANDOM_SEED = 0
-# the architectures of `metabench weights import`, by name, so that listing them needs no torch
+# the architectures of `metabench weights import`, by name, so that naming them needs no torch
 IMPORTED = ("resnet12", "resnet18", "resnet18-film", "resnet34", "resnet50")
+CHECKPOINTS = (".pth", ".pt", ".tar", ".ckpt")
+"""How the names of files end that `metabench weights import` is for."""
 EMBEDDER_VERSION = 2
 """How a network is computed: raised when the last bits of features change. 2: batch normalisation is folded."""
 _BUILT_IN = {
@@ -50,8 +52,8 @@ FORMS = ("FILE.safetensors", "FILE.py:FACTORY", "hf:FOLDER_OR_ID", "timm:NAME_OR
 
 
 def known() -> list[str]:
-    """The names `load` takes, beside `FORMS`; those of `IMPORTED` need `weights`."""
-    return sorted(_named())
+    """The names that `load` takes alone, beside `FORMS`; those of `IMPORTED` go with `weights`."""
+    return sorted(set(_named()) - set(IMPORTED))
 
 
 def load(
@@ -64,9 +66,8 @@ def load(
 ) -> Backbone:
     """The backbone of that name, frozen, on `device` in `dtype` (None: float32).
 
-    `name` is one of `known()` or of the form of one of `FORMS`; `weights` is a .safetensors file for a name in
-    `IMPORTED`. `a+b+c` is three of them side by side, with features (n, 3, d). `compiled`: embed through
-    torch.compile.
+    `name` is one of `known()`, of the form of one of `FORMS`, or in `IMPORTED` with `weights`, a .safetensors file.
+    `a+b+c` is three of them side by side, with features (n, 3, d). `compiled`: embed through torch.compile.
     Raises UnknownBackbone, BadWeights, or BackboneError when `weights` is missing or not wanted, sizes differ, an
     optional library is missing or fails, or a hub cannot be reached.
     """
@@ -124,6 +125,9 @@ def _make(name: str, weights: Path | None) -> Made:
             raise BackboneError(f"backbone {name!r} takes no weights file; for yours: resnet18 with {weights}")
         return _of_architecture(name, weights)
     for prefix, module in _LIBRARIES.items():
+        if name == prefix:
+            form = next(form for form in FORMS if form.startswith(prefix))
+            raise UnknownBackbone(f"backbone {name!r}: nothing stands after the colon; write it as {form}")
         if name.startswith(prefix):
             return importlib.import_module(module).load(name.removeprefix(prefix))
     if name.endswith(".safetensors"):
@@ -134,6 +138,9 @@ def _make(name: str, weights: Path | None) -> Made:
     named = _named()
     if name in named:
         return named[name]()
+    if name.endswith(CHECKPOINTS):
+        command = f"metabench weights import {name} --out NAME.safetensors"
+        raise UnknownBackbone(f"backbone {name!r} is a checkpoint; import it first: {command}")
     if name.endswith(".py"):
         raise UnknownBackbone(f"backbone file {name!r}: say which of its functions makes the network: {name}:FUNCTION")
     close = difflib.get_close_matches(name, named, n=1)
@@ -161,8 +168,8 @@ def _efficientnet_lite() -> Made:
 def _of_architecture(name: str, weights: Path | None) -> Made:
     if weights is None:
         raise BackboneError(
-            f"backbone {name!r} needs its weights: a .safetensors file with its card "
-            f"(made by `metabench weights import CHECKPOINT --arch {name} --out FILE.safetensors`)"
+            f"backbone {name!r} needs its weights: --backbone FILE.safetensors, which "
+            f"`metabench weights import CHECKPOINT --arch {name} --out FILE.safetensors` makes"
         )
     card, module = _from_file(weights)
     if card.arch != name:

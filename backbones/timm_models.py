@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from backbones.contract import BackboneCard
 from backbones.errors import BackboneError
-from backbones.foreign import attempt, card_of, facts_about, measured_dim, needed
+from backbones.foreign import attempt, card_of, facts_about, folder_here, measured_dim, needed
 from backbones.hub import fetched
 from backbones.names import is_local
 from backbones.normalisation import describe
@@ -33,7 +33,10 @@ def load(name: str) -> tuple[BackboneCard, nn.Module]:
     timm = needed("timm", EXTRA, backbone)
     local = is_local(name)
     repository = "" if local else _repository(timm, name, backbone)
-    folder = Path(name).expanduser() if local else fetched(repository, backbone, EXTRA, wanted=["config.json"])
+    if local:
+        folder = folder_here(name, "timm's `save_for_hf`", backbone)
+    else:
+        folder = fetched(repository, backbone, EXTRA, wanted=["config.json"])
     if not (folder / "config.json").is_file():
         raise BackboneError(
             f"backbone {backbone!r}: {folder} has no config.json; give a folder of timm's `save_for_hf`"

@@ -64,7 +64,7 @@ def run(
         Path | None, typer.Option(help="Run on these features (NAME.npz with features, labels) instead of images.")
     ] = None,
     trained_on: Annotated[
-        str | None, typer.Option(help="What the network of --features was trained on, as in ilsvrc_2012=all,omniglot.")
+        str | None, typer.Option(help="What the network of --features saw, as in ilsvrc_2012=all,omniglot, or none.")
     ] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1 ...")] = "cpu",
     dtype: Annotated[

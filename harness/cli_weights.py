@@ -35,7 +35,7 @@ def import_weights(
     ] = None,
     trained_on: Annotated[
         str | None,
-        typer.Option(help="Domains it saw: their train classes, or all, as in ilsvrc_2012=all,omniglot."),
+        typer.Option(help="Domains it saw, as in ilsvrc_2012=all,omniglot (its train classes), or none."),
     ] = None,
 ) -> None:
     """Turn a checkpoint into a backbone, strictly and without unpickling code."""
@@ -56,8 +56,8 @@ def import_weights(
 
 
 @app.command()
-def show(file: Annotated[Path, typer.Argument(help="The .safetensors file; its card lies beside it.")]) -> None:
-    """Check weights against their card, and print it."""
+def show(backbone: Annotated[str, typer.Argument(help="What --backbone takes: a name, or FILE.safetensors.")]) -> None:
+    """Check a backbone's weights against its card, and print the card."""
     from harness.weights_commands import show_weights
 
-    show_weights(console(), file)
+    show_weights(console(), backbone)

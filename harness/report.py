@@ -22,7 +22,7 @@ def report(store: ResultStore, plan_hash: str, out: Path, console: Console) -> N
     methods = board.methods["method"].tolist()
     baseline = next((name for name in sorted(methods) if name.split(" ")[0] == BASELINE), None)
     differences = paired(rows, plan, seen, baseline) if baseline and len(methods) > 1 else None
-    for part in render(board, differences):
+    for part in render(board, differences, width=console.width):
         console.print(part)
     write_csv(board, out / "leaderboard.csv")
     write_timings(rows, out / "timings.csv")

@@ -8,14 +8,21 @@ from episodes.known_datasets import KNOWN, nearest_name, of_same_classes
 from episodes.sources import pocket
 from harness.errors import HarnessError
 
+NONE = "none"
 TrainedOn = Mapping[str, Sequence[str]]
 
 
 def parse_trained_on(texts: Iterable[str]) -> dict[str, tuple[str, ...]]:
-    """As a card holds it, from words like `omniglot` (its train classes), `ilsvrc_2012=all`, `dtd=train+valid`.
+    """As a card holds it, from words like `omniglot` (its train classes), `ilsvrc_2012=all`, `dtd=train+valid`;
+    `none` alone is none of a benchmark's domains.
 
     Raises HarnessError for a word that says nothing, a part that does not exist or a domain that stands twice.
     """
+    texts = tuple(texts)
+    if texts == (NONE,):
+        return {}
+    if NONE in texts:
+        raise HarnessError(f"--trained-on {','.join(texts)}: {NONE} stands alone")
     found: dict[str, tuple[str, ...]] = {}
     for text in texts:
         domain, equals, parts = text.partition("=")

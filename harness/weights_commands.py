@@ -6,6 +6,7 @@ from rich.console import Console
 
 import backbones
 from backbones.contract import Backbone, BackboneCard
+from harness.commands import backbone_choice
 from harness.errors import HarnessError
 from harness.trained_on import doubtful_names, parse_trained_on
 
@@ -41,18 +42,16 @@ def import_weights(
         trained_on=known,
     )
     console.print(f"wrote {out} and its card", highlight=False, soft_wrap=True, markup=False)
-    show_weights(console, out)
+    show_weights(console, str(out))
     for line in doubtful_names(known or ()):
         console.print(f"caution   {line}", style="yellow", highlight=False, soft_wrap=True, markup=False)
     console.print(f"use it with: --backbone {out}", highlight=False, soft_wrap=True, markup=False)
 
 
-def show_weights(console: Console, file: Path) -> None:
-    """Load a .safetensors file, which checks it against its card, and print the card."""
-    if file.suffix != ".safetensors":
-        raise HarnessError(f"{file}: give a .safetensors file, as `metabench weights import` writes it")
-    for name, value in _facts(backbones.load(str(file))):
-        console.print(f" {name:13} {value}", highlight=False, soft_wrap=True, markup=False)
+def show_weights(console: Console, name: str) -> None:
+    """Load a backbone, which checks its weights against its card, and print the card."""
+    for fact, value in _facts(backbones.load(backbone_choice(name, None, "float32").name)):
+        console.print(f" {fact:13} {value}", highlight=False, soft_wrap=True, markup=False)
 
 
 def _facts(backbone: Backbone) -> list[tuple[str, str]]:

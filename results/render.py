@@ -1,4 +1,4 @@
-"""The leaderboard for the terminal: domains down, methods across, at most 120 columns wide."""
+"""The leaderboard for the terminal: domains down, methods across, as many a table as its width allows."""
 
 import math
 from collections.abc import Hashable, Mapping
@@ -12,33 +12,36 @@ from rich.text import Text
 
 from results.leaderboard import GROUPS, Differences, Leaderboard, domains_of, mixed_domains
 
-METHODS_PER_TABLE = 6
-METHODS_WIDTH = 90  # of 120 columns, after domain and state
+MOST_METHODS = 6  # in one table
 CELL_WIDTH = 12
+BETWEEN = 3  # columns of the terminal between two of the table
+STATE_WIDTH = 6
+AVERAGE_RANK = "average rank"
 MARKS = {"seen": "seen", "unseen": "unseen", "unknown": "?"}
 CONTAMINATED = "†"
 NOTHING = Text("–", style="dim")
 
 
-def render(board: Leaderboard, differences: Differences | None = None) -> list[RenderableType]:
-    """What to print, in order: accuracies of at most six methods a table, then the paired differences, if given."""
+def render(board: Leaderboard, differences: Differences | None = None, *, width: int = 120) -> list[RenderableType]:
+    """What to print, in order: accuracies in tables of `width` columns, then the paired differences, if given."""
+    room = _room(board, width)
     methods = board.methods["method"].tolist()
     parts: list[RenderableType] = [_title(board)]
-    parts += [_accuracies(board, names) for names in _portions(methods)]
+    parts += [_accuracies(board, names, room) for names in _portions(methods, room)]
     parts.append(_legend(board))
     if differences is not None:
         others = [method for method in methods if method != differences.baseline]
         parts.append(Text(f"\nDifference from {differences.baseline} on the same episodes", style="bold"))
-        parts += [_differences(board, differences, names) for names in _portions(others)]
+        parts += [_differences(board, differences, names, room) for names in _portions(others, room)]
         parts.append(Text("percentage points ±95% interval; in colour where the interval leaves out zero", style="dim"))
     return parts
 
 
-def _accuracies(board: Leaderboard, methods: list[str]) -> Table:
+def _accuracies(board: Leaderboard, methods: list[str], room: int) -> Table:
     cells = {(cell["method"], cell["domain"]): cell for cell in board.cells.to_dict("records")}
     best = board.cells.groupby("domain")["rank"].min()
     summary = board.methods.set_index("method")
-    table = _table(methods)
+    table = _table(methods, room)
     for domain in board.plan.domains:
         shown = [_accuracy(cells[method, domain], best[domain]) for method in methods]
         table.add_row(Text(domain), MARKS[board.seen.get(domain, "unknown")], *shown)
@@ -54,14 +57,14 @@ def _accuracies(board: Leaderboard, methods: list[str]) -> Table:
         NOTHING if pd.isna(rank) else Text(f"{rank:.2f}", style="bold green" if rank == lowest else "")
         for rank in summary.loc[methods, "avg_rank"]
     ]
-    table.add_row("average rank", "", *shown)
+    table.add_row(AVERAGE_RANK, "", *shown)
     return table
 
 
-def _differences(board: Leaderboard, differences: Differences, methods: list[str]) -> Table:
+def _differences(board: Leaderboard, differences: Differences, methods: list[str], room: int) -> Table:
     cells = {(cell["method"], cell["domain"]): cell for cell in differences.cells.to_dict("records")}
     averages = {(cell["method"], cell["group"]): cell for cell in differences.averages.to_dict("records")}
-    table = _table(methods)
+    table = _table(methods, room)
     for domain in board.plan.domains:
         shown = [_difference(cells[method, domain]) for method in methods]
         mark = f" {CONTAMINATED}" if domain in board.contaminated else ""
@@ -72,16 +75,23 @@ def _differences(board: Leaderboard, differences: Differences, methods: list[str
     return table
 
 
-def _table(methods: list[str]) -> Table:
+def _table(methods: list[str], room: int) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("domain", max_width=14, overflow="fold")
-    table.add_column("", width=6, style="dim")
+    table.add_column("domain", overflow="fold")
+    table.add_column("", width=STATE_WIDTH, style="dim")
     names = [method.replace("(", "\n(").replace(" @ ", "\n@ ") for method in methods]
     longest = max((len(line) for name in names for line in name.splitlines()), default=0)
-    width = max(CELL_WIDTH, min(longest, METHODS_WIDTH // max(1, len(methods)) - 2))
+    width = max(CELL_WIDTH, min(longest, room // max(1, len(methods)) - BETWEEN))
     for name in names:
         table.add_column(Text(name), width=width, justify="right", overflow="fold")
     return table
+
+
+def _room(board: Leaderboard, width: int) -> int:
+    """What is left for methods of a table's `width`, after the domains in full, their states and the two edges."""
+    marked = (f"{domain} {CONTAMINATED}" for domain in board.contaminated)
+    domains = max(map(len, (AVERAGE_RANK, *board.plan.domains, *marked)))
+    return width - domains - BETWEEN - STATE_WIDTH - 2
 
 
 def _accuracy(cell: Mapping[Hashable, Any], best_rank: float) -> Text:
@@ -104,9 +114,12 @@ def _filled_groups(board: Leaderboard) -> list[str]:
     return [group for group in GROUPS if domains_of(board.plan, board.seen, board.contaminated, group)]
 
 
-def _portions(methods: list[str]) -> list[list[str]]:
-    """Methods in portions that fit the width, of about equal size."""
-    size = math.ceil(len(methods) / max(1, math.ceil(len(methods) / METHODS_PER_TABLE)))
+def _portions(methods: list[str], room: int) -> list[list[str]]:
+    """Methods in portions of about equal size that fit the room, their names broken at spaces alone."""
+    words = (word for method in methods for word in method.replace("(", " (").split())
+    widest = max(CELL_WIDTH, max(map(len, words), default=0)) + BETWEEN
+    most = min(MOST_METHODS, max(1, room // widest))
+    size = math.ceil(len(methods) / max(1, math.ceil(len(methods) / most)))
     return [methods[start : start + size] for start in range(0, len(methods), max(1, size))]
 
 

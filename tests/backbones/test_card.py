@@ -66,6 +66,12 @@ def test_train_classes_is_another_word_for_train() -> None:
     assert card.seen("dtd") == "seen"
 
 
+def test_a_part_written_as_text_is_one_part() -> None:
+    assert msgspec.structs.replace(CARD, trained_on={"dtd": "train"}).trained_on == {"dtd": ("train",)}
+    with pytest.raises(BadWeights, match=r"dtd: no part 'tests'\. Did you mean 'test'"):
+        msgspec.structs.replace(CARD, trained_on={"dtd": "tests"})
+
+
 def test_several_backbones_have_seen_what_any_of_them_has() -> None:
     joint = joint_card([WHOLE, CARD])
     assert joint.trained_on == {**WHOLE.trained_on, **CARD.trained_on}

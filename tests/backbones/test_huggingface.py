@@ -369,7 +369,8 @@ def test_a_spoilt_folder_is_named_in_one_line(spoil, says, changed):
 
 
 def test_a_folder_that_is_not_there_is_not_looked_for_on_the_hub(no_network, tmp_path):
-    assert "has no config.json" in refused(f"hf:{tmp_path / 'nothing'}")
+    said = refused(f"hf:{tmp_path / 'nothing'}")
+    assert said.endswith(f"there is no folder {tmp_path / 'nothing'}; give one of `save_pretrained`")
 
 
 def test_loading_leaves_the_global_generator_alone(models):

@@ -26,6 +26,8 @@ def here(tmp_path, monkeypatch):
         ("hf:./missing", "hf:{}/missing"),
         ("hf:facebook/dinov2-small", "hf:facebook/dinov2-small"),
         ("hf:facebook/dinov2-small@main", "hf:facebook/dinov2-small@main"),
+        ("hf:", "hf:"),
+        ("open_clip:ViT-B-32/", "open_clip:ViT-B-32/"),
         ("timm:models/dino", "timm:{}/models/dino"),
         ("timm:resnet18.a1_in1k", "timm:resnet18.a1_in1k"),
         ("open_clip:ViT-B-32/clip.pt", "open_clip:ViT-B-32/{}/clip.pt"),

@@ -30,7 +30,7 @@ def test_listing_the_names_imports_no_torch() -> None:
     assert "resnet18-pocket-random" in result.stdout
 
 
-@pytest.mark.parametrize("name", [name for name in backbones.known() if name not in (*IMPORTED, "resnet18-random")])
+@pytest.mark.parametrize("name", [name for name in backbones.known() if name != "resnet18-random"])
 def test_every_known_backbone_is_frozen_and_embeds(name: str) -> None:
     backbone = backbones.load(name)
     assert backbone.name == name
@@ -129,9 +129,23 @@ def test_unknown_name_teaches_the_known_ones() -> None:
         backbones.load("raw-pixel")
 
 
+@pytest.mark.parametrize("form", ["hf:FOLDER_OR_ID", "timm:NAME_OR_FOLDER", "open_clip:ARCH/WEIGHTS"])
+def test_the_name_of_a_library_alone_says_what_comes_after_it(form: str) -> None:
+    with pytest.raises(UnknownBackbone, match=f"nothing stands after the colon; write it as {form}"):
+        backbones.load(form[: form.index(":") + 1])
+
+
+@pytest.mark.parametrize("name", ["url/model_best.pth.tar", "net.pth", "net.pt", "net.ckpt"])
+def test_a_checkpoint_that_is_not_imported_says_how_to_import_it(name: str) -> None:
+    with pytest.raises(UnknownBackbone) as raised:
+        backbones.load(name)
+    assert str(raised.value).endswith(f"import it first: metabench weights import {name} --out NAME.safetensors")
+
+
 @pytest.mark.parametrize("name", IMPORTED)
-def test_architecture_without_weights_says_how_to_get_them(name: str) -> None:
-    with pytest.raises(BackboneError, match=f"metabench weights import CHECKPOINT --arch {name} "):
+def test_architecture_without_weights_is_not_listed_and_says_how_to_get_them(name: str) -> None:
+    assert name not in backbones.known()
+    with pytest.raises(BackboneError, match=f"--backbone FILE.safetensors, .* CHECKPOINT --arch {name} "):
         backbones.load(name)
 
 

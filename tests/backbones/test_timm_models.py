@@ -89,7 +89,7 @@ def test_an_unknown_name_suggests_the_nearest_and_a_hub_out_of_reach_is_told_at_
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
     assert "Did you mean 'timm:resnet18.a1_in1k'?" in refused("timm:resnet18.a1_in1")
     assert "cannot be reached for timm/resnet18.a1_in1k" in refused("timm:resnet18.a1_in1k")
-    assert "has no config.json" in refused("timm:./nothing-here")
+    assert "there is no folder nothing-here; give one of timm's `save_for_hf`" in refused("timm:./nothing-here")
 
 
 def test_a_missing_library_gives_the_command_that_installs_it(monkeypatch):

@@ -23,12 +23,22 @@ def test_a_domain_alone_means_its_train_classes_and_parts_are_joined_by_plus():
     }
 
 
+def test_trained_on_none_is_known_to_be_none_of_the_domains(metabench, workspace):
+    torch.save({"state_dict": ResNet18((2, 2, 2, 2)).state_dict()}, workspace / "a.pth")
+    done = metabench("weights", "import", "a.pth", "--out", "a.safetensors", "--trained-on", "none")
+    assert "trained on    none of a benchmark's domains" in done.out
+    card = backbones.load(str(workspace / "a.safetensors")).card
+    assert (card.training_data_known, card.trained_on, card.seen("omniglot")) == (True, {}, "unseen")
+    assert "--trained-on none --out" in card.command
+
+
 @pytest.mark.parametrize(
     ("words", "error"),
     [
         (["dtd=tests"], "--trained-on dtd: no part 'tests'. Did you mean 'test'? Known: all, test, train, valid"),
         (["dtd", "dtd=all"], "--trained-on dtd=all: names dtd twice"),
         (["=all"], "--trained-on =all: names no domain"),
+        (["none", "dtd"], "--trained-on none,dtd: none stands alone"),
         (["dtd="], "--trained-on dtd: no part ''"),
     ],
 )

@@ -76,4 +76,14 @@ def test_show_checks_the_weights_against_their_card(metabench, workspace):
     data = (workspace / "x.safetensors").read_bytes()
     (workspace / "x.safetensors").write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
     assert "x.safetensors: sha256 is" in metabench("weights", "show", "x.safetensors").error
-    assert "x.pth: give a .safetensors file" in metabench("weights", "show", "x.pth").error
+    assert "import it first: metabench weights import x.pth" in metabench("weights", "show", "x.pth").error
+
+
+def test_show_takes_whatever_can_be_a_backbone(metabench, workspace, monkeypatch):
+    monkeypatch.setenv("HOME", str(workspace))
+    torch.save(published("resnet18"), workspace / "x.pth")
+    metabench("weights", "import", "x.pth", "--out", "x.safetensors", "--trained-on", "dtd")
+    assert "trained on    dtd (train)" in metabench("weights", "show", "~/x.safetensors").out
+    assert "widths        16,32,64,128" in metabench("weights", "show", "resnet18-pocket-random").out
+    both = metabench("weights", "show", "resnet18-pocket+resnet18-pocket-random").out
+    assert "trained on    icons (train), emoji (train), clipart (train), glyphs (train)" in both

@@ -1,4 +1,5 @@
 import io
+import itertools
 import re
 
 import pytest
@@ -23,13 +24,13 @@ def printed(parts, *, width=120, colour=False):
 def table(make_frame, make_plan):
     """table({method: {domain: accuracies}}, seen, baseline, renames): the printed board."""
 
-    def show(accuracies, planned, *, seen=SEEN, baseline=None, colour=False, names=None, contaminated=()):
+    def show(accuracies, planned, *, seen=SEEN, baseline=None, width=120, colour=False, names=None, contaminated=()):
         rows = make_frame(accuracies)
         rows["contaminated"] = [cell in contaminated for cell in zip(rows["adapter"], rows["domain"], strict=True)]
         rows = rows.assign(method=rows["adapter"].map(names or {name: name for name in accuracies}))
         plan = make_plan(**planned)
         differences = paired(rows, plan, seen, baseline) if baseline else None
-        return printed(render(leaderboard(rows, plan, seen), differences), colour=colour)
+        return printed(render(leaderboard(rows, plan, seen), differences, width=width), width=width, colour=colour)
 
     return show
 
@@ -58,8 +59,25 @@ def test_ten_methods_with_long_names_on_eight_domains_fit_120_columns(table):
     assert max(len(line) for line in text.splitlines()) <= 120
     for domain in DOMAINS:
         cells = [line.split()[2:] for line in lines_with(text, domain)]
-        assert [len(line) for line in cells] == [10, 10, 10, 8]
-        assert cells[0] == ["66.7", "±53.3"] * 5
+        assert [len(line) for line in cells] == [8, 8, 4, 6, 6, 6]
+        assert cells[0] == ["66.7", "±53.3"] * 4
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 120])
+def test_every_domain_and_every_word_of_a_label_is_printed_whole_at_any_width(table, width):
+    kinds = ("resnet18-pocket", "resnet18-pocket float16 features", "resnet18-pocket-random")
+    names = {f"m{i}": f"{method} @ {kind}" for i, (method, kind) in enumerate(itertools.product(("ncc", "url"), kinds))}
+    domains = (*DOMAINS, "a_domain_of_my_own")
+    accuracies = {name: {domain: [1.0, 0.0, 1.0] for domain in domains} for name in names}
+    planned = dict.fromkeys(domains, 3)
+    seen = dict.fromkeys(domains, "seen")
+    text = table(accuracies, planned, width=width, seen=seen, baseline="ncc @ resnet18-pocket", names=names)
+    assert max(len(line) for line in text.splitlines()) <= width
+    for domain in domains:
+        assert sum(len(line.split()) - 2 for line in lines_with(text, domain)) == 2 * (6 + 5)
+    headings = [word for line in text.splitlines() if "±" not in line for word in line.split()]
+    assert headings.count("resnet18-pocket-random") == 2 + 2
+    assert headings.count("features") == 2 + 2
 
 
 def test_the_best_and_its_ties_are_bold_and_no_other(table):
