@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from torch import Tensor
 
 from backbones.architectures import ARCHITECTURES, Architecture, build
 from backbones.contract import BackboneCard
-from backbones.errors import BackboneError, BadWeights
+from backbones.errors import BackboneError, BadWeights, did_you_mean
 from backbones.normalisation import parse
 from backbones.registry import IMPORTED
 from backbones.resnet18_film import is_of_domain
@@ -72,8 +71,7 @@ def import_checkpoint(
 
 def _importable(arch: str) -> Architecture:
     if arch not in IMPORTED:
-        close = difflib.get_close_matches(arch, IMPORTED, n=1)
-        hint = f" Did you mean {close[0]!r}?" if close else ""
+        hint = did_you_mean(arch, IMPORTED)
         raise BadWeights(f"no importer for architecture {arch!r}.{hint} Known: {', '.join(IMPORTED)}")
     return ARCHITECTURES[arch]
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Literal, Protocol
 
 import msgspec
 
-from backbones.errors import BadWeights
+from backbones.errors import BadWeights, did_you_mean
 
 if TYPE_CHECKING:
     import torch
@@ -75,8 +74,7 @@ def checked_parts(domain: str, parts: str | Iterable[str]) -> tuple[str, ...]:
         raise BadWeights(f"{domain}: no part given; known: {', '.join(PARTS)}")
     for part in found:
         if part not in PARTS:
-            close = difflib.get_close_matches(part, PARTS, n=1)
-            hint = f" Did you mean {close[0]!r}?" if close else ""
+            hint = did_you_mean(part, PARTS)
             raise BadWeights(f"{domain}: no part {part!r}.{hint} Known: {', '.join(PARTS)}")
     return found
 

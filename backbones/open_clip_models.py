@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +11,7 @@ import msgspec
 from torch import Tensor, nn
 
 from backbones.contract import BackboneCard
-from backbones.errors import BackboneError
+from backbones.errors import BackboneError, did_you_mean
 from backbones.foreign import attempt, card_of, facts_about, measured_dim, needed
 from backbones.hub import fetched
 from backbones.normalisation import describe
@@ -103,8 +102,7 @@ def _fetched(tag: Mapping[str, Any], backbone: str) -> Path:
 def _check(open_clip: Any, architecture: str, weights: str, backbone: str) -> None:
     """Refuse names that the library does not know, before it lists all of them."""
     if architecture not in open_clip.list_models():
-        close = difflib.get_close_matches(architecture, open_clip.list_models(), n=1)
-        hint = f" Did you mean {close[0]!r}?" if close else ""
+        hint = did_you_mean(architecture, open_clip.list_models())
         raise BackboneError(f"backbone {backbone!r}: OpenCLIP has no architecture {architecture!r}.{hint}")
     tags = open_clip.list_pretrained_tags_by_model(architecture)
     if not open_clip.get_pretrained_cfg(architecture, weights) and not Path(weights).expanduser().is_file():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import importlib
 from collections.abc import Callable
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from backbones.contract import Backbone, BackboneCard
-from backbones.errors import BackboneError, UnknownBackbone
+from backbones.errors import BackboneError, UnknownBackbone, did_you_mean
 from backbones.names import own_network, split_name
 from backbones.own_networks import from_entry_point, from_file, installed
 
@@ -143,8 +142,7 @@ def _make(name: str, weights: Path | None) -> Made:
         raise UnknownBackbone(f"backbone {name!r} is a checkpoint; import it first: {command}")
     if name.endswith(".py"):
         raise UnknownBackbone(f"backbone file {name!r}: say which of its functions makes the network: {name}:FUNCTION")
-    close = difflib.get_close_matches(name, named, n=1)
-    hint = f" Did you mean {close[0]!r}?" if close else ""
+    hint = did_you_mean(name, named)
     raise UnknownBackbone(f"no backbone {name!r}.{hint} Known: {', '.join(known())}, or {', '.join(FORMS)}")
 
 

@@ -25,3 +25,9 @@ def fail(line: str, status: int) -> NoReturn:
     """Say one line to standard error and leave."""
     print(line, file=sys.stderr)
     sys.exit(status)
+
+
+def say(console: Console, line: str) -> None:
+    """A line of the run's story; titles in bold."""
+    style = "bold" if line[:1].isupper() else "dim"
+    console.print(line, highlight=False, markup=False, style=style)

@@ -15,6 +15,7 @@ from episodes.plan_file import save_plan
 from harness.blocks import BLOCK, Block
 from harness.cautions import cautions
 from harness.cells import Cell, Run, prepare, record, row_of
+from harness.console import say
 from harness.engines.local import run_blocks
 from harness.inputs import DomainData
 from harness.manifest import write_manifest
@@ -23,7 +24,7 @@ from harness.progress import bar
 from harness.report import report
 from harness.request import Request
 from harness.stores import KeptMaps, load_vectors, store_of
-from harness.vectors import cache_in_use, choose_maps, embed, facts_of, say
+from harness.vectors import cache_in_use, choose_maps, embed, facts_of
 from results.store import ResultStore
 
 

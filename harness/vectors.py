@@ -15,6 +15,7 @@ from backbones.contract import Backbone
 from backbones.embeddings import EmbeddingStore, StoreFacts, in_fixed_batches, only_embedder
 from episodes.images import Images
 from harness.cells import Cell, DomainRun, Run
+from harness.console import say
 from harness.embed import embed_images
 from harness.pixels import PixelChoice, room_for
 from harness.progress import bar
@@ -70,12 +71,6 @@ def embed(
         return 0
     pairs = zip(backbones.members_of(current.backbone), facts_of(current, kind), strict=True)
     return sum(_embed_with(network, facts, current, domains, pixels, console) for network, facts in pairs)
-
-
-def say(console: Console, line: str) -> None:
-    """A line of the run's story; titles in bold."""
-    style = "bold" if line[:1].isupper() else "dim"
-    console.print(line, highlight=False, markup=False, style=style)
 
 
 def _embed_with(
