@@ -6,7 +6,7 @@ import importlib
 import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import msgspec
 import torch
@@ -109,7 +109,7 @@ def features_of_noise(network: nn.Module, card: BackboneCard) -> Tensor:
         found = f"shape {tuple(together.shape)}" if isinstance(together, Tensor) else type(together).__name__
         raise BackboneError(f"{what}: {len(images)} images must give features of shape ({len(images)}, d), not {found}")
     if not torch.isfinite(together).all():
-        raise BackboneError(f"{what}: its features of plain noise hold NaN or infinity")
+        raise BackboneError(f"{what}: its features of plain noise hold NaN or infinity; has its training diverged?")
     alone = attempt(lambda: whole(images[:1]), f"{what} fails on one image alone")
     if alone.shape != together[:1].shape or (alone - together[:1]).abs().max() > TOLERANCE * together.abs().max():
         raise BackboneError(
@@ -117,6 +117,20 @@ def features_of_noise(network: nn.Module, card: BackboneCard) -> Tensor:
             "batch statistics and random masks must be off in eval mode"
         )
     return together
+
+
+def set_feature_dim(network: nn.Module, feature_dim: int, card: BackboneCard) -> None:
+    """Give the network the `feature_dim` of a `contract.Network`, unless it says so already. Raises BackboneError
+    where it says another, in a way that cannot be set."""
+    said = getattr(network, "feature_dim", None)
+    if said == feature_dim:
+        return
+    try:
+        cast(Any, network).feature_dim = feature_dim
+    except AttributeError as error:  # a property of theirs
+        raise BackboneError(
+            f"backbone {card.name!r}: its feature_dim is {said}, its features have {feature_dim}; correct that property"
+        ) from error
 
 
 def attempt(run: Callable[[], Result], what: str) -> Result:

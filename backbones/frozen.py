@@ -1,5 +1,6 @@
 """A network and its card as a Backbone: frozen, in one dtype, on one device."""
 
+import copy
 from collections.abc import Callable
 from functools import cached_property
 from typing import Any, cast
@@ -14,6 +15,8 @@ from backbones.folded import folded, is_own
 from backbones.fused import fused, is_available
 from backbones.normalisation import normalised
 
+HALF = (torch.bfloat16, torch.float16)
+
 
 class FrozenBackbone:
     """The one implementation of `contract.Backbone`. `network` is a `contract.Network`; its normalisation is added.
@@ -21,7 +24,8 @@ class FrozenBackbone:
     `module` is the network as its weights have it. `embed` and `maps` go through a copy that is made when one is
     first called: of our own architectures with batch normalisation folded into the convolutions (`backbones.folded`
     says what that holds twice) and ReLUs joined to them on CPUs (`backbones.fused`); with `compiled`, through
-    torch.compile.
+    torch.compile. In half precision on a GPU that copy has float32 weights and computes under autocast, so that what
+    needs the range (softmax, layer and batch normalisation) keeps it; `autocasts` says whether it does.
     """
 
     def __init__(
@@ -32,15 +36,19 @@ class FrozenBackbone:
         device: torch.device,
         dtype: torch.dtype,
         compiled: bool = False,
+        autocast: bool | None = None,
     ) -> None:
+        """`autocast`: None leaves it to the device."""
         self.name, self.card = card.name, card
+        self.autocasts = dtype in HALF and (device.type == "cuda" if autocast is None else autocast)
         # channels_last is 1.2-2 times as fast on CPUs; torch has no such kernel in float64, where it only adds copies
         # and makes the last bit depend on the number of threads
         self._format = torch.contiguous_format if dtype == torch.float64 else torch.channels_last
         self.feature_dim = cast(Network, network).feature_dim
         self._has_maps, self._is_own = hasattr(network, "maps"), is_own(network)
-        self.module = normalised(network, card.normalisation).to(device, dtype).eval().requires_grad_(False)
-        convert_conv2d_weight_memory_format(self.module, self._format)
+        whole = normalised(network, card.normalisation).to(device).eval().requires_grad_(False)
+        self._full = self._laid_out(copy.deepcopy(whole).float()) if self.autocasts else None
+        self.module = self._laid_out(whole.to(dtype))
         self.dtype, self.compiled = dtype, compiled
         self._device = device
 
@@ -59,30 +67,43 @@ class FrozenBackbone:
             raise BackboneError(f"backbone {self.name!r}: its maps are {tuple(maps.shape)}; (n, d, h, w) are wanted")
         return maps
 
+    def _laid_out(self, network: nn.Module) -> nn.Module:
+        convert_conv2d_weight_memory_format(network, self._format)
+        return network
+
     @cached_property
     def _fast(self) -> Any:
-        return folded(self.module) if self._is_own else self.module
+        network = self.module if self._full is None else self._full
+        return folded(network) if self._is_own else network
 
     @cached_property
     def _embed(self) -> Callable[[Tensor], Tensor]:
-        return self._path("forward") if self._is_own or self.compiled else self.module
+        return self._path("forward" if self._is_own or self.compiled else "__call__")
 
     @cached_property
     def _maps(self) -> Callable[[Tensor], Tensor]:
         return self._path("maps")
 
     def _path(self, method: str) -> Callable[[Tensor], Tensor]:
+        function = getattr(self._fast, method)
         if self.compiled:
-            return _compiled(getattr(self._fast, method))
+            function = _compiled(function)
+        if self.autocasts:
+            return self._autocast(function)
         joins = self._is_own and self._device.type == "cpu" and self.dtype in (torch.float32, torch.bfloat16)
-        if joins and is_available():
-            return fused(self._fast, method)
-        return getattr(self._fast, method)
+        return fused(self._fast, method) if joins and not self.compiled and is_available() else function
+
+    def _autocast(self, function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+        def call(images: Tensor) -> Tensor:
+            with torch.autocast(self._device.type, self.dtype):
+                return function(images).to(self.dtype)
+
+        return call
 
     def _input(self, images: Tensor) -> Tensor:
         # first to the device, then to the dtype: a copy out of pinned memory does not wait, with a conversion it would
         moved = images.to(self._device, non_blocking=images.is_pinned())
-        return moved.to(self.dtype).contiguous(memory_format=self._format)
+        return moved.to(torch.float32 if self.autocasts else self.dtype).contiguous(memory_format=self._format)
 
 
 class TwoTowerBackbone(FrozenBackbone):

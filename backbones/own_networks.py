@@ -79,7 +79,7 @@ def _refuse_twins(own: Own, folder: Path) -> None:
 def _made(name: str, factory: Callable[[], Any]) -> tuple[BackboneCard, nn.Module]:
     import torch
 
-    from backbones.foreign import attempt, digest_of, features_of_noise
+    from backbones.foreign import attempt, digest_of, features_of_noise, set_feature_dim
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
@@ -97,9 +97,7 @@ def _made(name: str, factory: Callable[[], Any]) -> tuple[BackboneCard, nn.Modul
     sources = _digest([*_sources(factory, network), features.cpu().contiguous().view(torch.uint8).numpy().tobytes()])
     arch = f"{card.arch}, {getattr(factory, '__qualname__', name)} of {sources}"
     card = msgspec.structs.replace(card, arch=arch, weights_sha256=digest_of(network))
-    feature_dim = features.shape[1]
-    if getattr(network, "feature_dim", None) != feature_dim:  # it may be a property of theirs
-        network.feature_dim = feature_dim  # type: ignore[assignment]
+    set_feature_dim(network, features.shape[1], card)
     return card, network
 
 

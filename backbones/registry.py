@@ -115,6 +115,7 @@ def identity_parts(backbone: Backbone) -> dict[str, Any]:
         "dtype": str(backbone.dtype),
         "compiled": getattr(backbone, "compiled", False),
         "embedder": EMBEDDER_VERSION,
+        **({"autocast": True} if getattr(backbone, "autocasts", False) else {}),
     }
 
 

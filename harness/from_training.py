@@ -10,19 +10,20 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 import torch
 from rich.console import Console
 from torch import nn
 
 from backbones.contract import Backbone, BackboneCard
-from backbones.foreign import measured_dim
-from backbones.frozen import FrozenBackbone
+from backbones.foreign import digest_of, features_of_noise, set_feature_dim
+from backbones.frozen import HALF, FrozenBackbone
 from harness.blocks import GivenBackbone
 from harness.cells import Run, prepare
-from harness.commands import checked_pixels, checked_split
+from harness.commands import checked_device, checked_pixels, checked_split
 from harness.config import load_benchmark
 from harness.console import names
 from harness.domains import cache_folder, check_records, resolve
@@ -76,7 +77,9 @@ def evaluate(
     """
     if tasks is not None and tasks < 1:
         raise HarnessError(f"tasks={tasks}: give 1 or more, or leave it out for the benchmark's number")
-    device = device or _device_of(module)
+    if image_size < 1:
+        raise HarnessError(f"image_size={image_size}: give the side of the network's images in pixels, 1 or more")
+    device = checked_device(device or _device_of(module))
     chosen = load_benchmark(str(benchmark))
     folder = Path(records) if records is not None else None
     chosen = resolve(chosen, folder)
@@ -159,6 +162,8 @@ def _undisturbed(device: str) -> Iterator[None]:
 
 
 def _device_of(module: nn.Module | Backbone) -> str:
+    if not isinstance(module, nn.Module) and not isinstance(getattr(module, "module", None), nn.Module):
+        raise HarnessError(f"evaluate wants a torch module or a Backbone, not {type(module).__name__}")
     network = module if isinstance(module, nn.Module) else module.module
     tensor = next((tensor for tensor in (*network.parameters(), *network.buffers())), None)
     return "cpu" if tensor is None else str(tensor.device)
@@ -173,20 +178,21 @@ def _given(
         return GivenBackbone(module, _word(module.dtype))
     network = _copy_of(module).to(device)
     dtype = _dtype_of(network)
-    features = _checked_features(network, image_size, device, dtype)
     known = None if trained_on is None else _as_on_a_card(trained_on)
+    kind = type(module)
     card = BackboneCard(
-        name=name or type(module).__name__,
-        arch=f"{type(module).__module__}.{type(module).__qualname__}",
+        name=name or kind.__name__,
+        arch=f"{kind.__module__}.{kind.__qualname__}",
         image_size=image_size,
-        weights_sha256=_digest(network, features),
         training_data_known=known is not None,
         trained_on=known or {},
     )
-    cast(Any, network).feature_dim = _feature_dim(network, card, dtype)
-    return GivenBackbone(
-        FrozenBackbone(card, cast(Any, network), device=torch.device(device), dtype=dtype), _word(dtype)
+    features = _features_of_noise(network, card, dtype)
+    card = msgspec.structs.replace(
+        card, arch=f"{card.arch} giving {_fingerprint(features)}", weights_sha256=digest_of(network)
     )
+    set_feature_dim(network, features.shape[1], card)
+    return GivenBackbone(FrozenBackbone(card, network, device=torch.device(device), dtype=dtype), _word(dtype))
 
 
 def _dtype_of(network: nn.Module) -> torch.dtype:
@@ -213,35 +219,16 @@ def _copy_of(module: nn.Module) -> nn.Module:
         raise HarnessError(f"{type(module).__name__} cannot be copied ({error}); give a network that can") from error
 
 
-def _checked_features(network: nn.Module, image_size: int, device: str, dtype: torch.dtype) -> torch.Tensor:
-    """What the network makes of two images of noise, (2, d). Raises HarnessError when that is no feature vector."""
-    noise = torch.rand(2, 3, image_size, image_size, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    with torch.no_grad():
-        features = network(noise.to(device, dtype))
-    kind, shape = type(network).__name__, getattr(features, "shape", None)
-    if shape is None or len(shape) != 2 or shape[0] != 2 or not shape[1]:
-        made = f"shape {tuple(shape)}" if shape is not None else type(features).__name__
-        raise HarnessError(f"{kind} maps two {image_size}-pixel images to {made}; features (2, d) are wanted")
-    if not torch.isfinite(features).all():
-        raise HarnessError(f"{kind} maps images of noise to NaN or infinity; has the training diverged?")
-    return features
-
-
-def _feature_dim(network: nn.Module, card: BackboneCard, dtype: torch.dtype) -> int:
-    """d, of a copy, as the trial run may move what it is given. Raises BackboneError as for `metabench run`, where an
-    image's features depend on the batch or on chance; float32 tells that from the rounding of half precision."""
+def _features_of_noise(network: nn.Module, card: BackboneCard, dtype: torch.dtype) -> torch.Tensor:
+    """What a copy of it, as the trial run may move what it is given, makes of two images of noise, (2, d); float32
+    tells a dependence on the batch from the rounding of half precision. Raises BackboneError as for `metabench run`."""
     trial = copy.deepcopy(network)
-    return measured_dim(trial.float() if dtype in (torch.float16, torch.bfloat16) else trial, card)
+    return features_of_noise(trial.float() if dtype in HALF else trial, card)
 
 
-def _digest(network: nn.Module, features: torch.Tensor) -> str:
-    """Of all weights, and of what the network makes of them."""
-    digest = hashlib.sha256()
-    state = {key: value for key, value in network.state_dict().items() if isinstance(value, torch.Tensor)}
-    for key, value in sorted({**state, "features": features}.items()):
-        digest.update(f"{key} {value.dtype} {tuple(value.shape)}".encode())
-        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
+def _fingerprint(features: torch.Tensor) -> str:
+    """Tells networks of equal weights but other code apart."""
+    return hashlib.sha256(features.cpu().contiguous().view(torch.uint8).numpy().tobytes()).hexdigest()[:16]
 
 
 def _word(dtype: torch.dtype) -> str:

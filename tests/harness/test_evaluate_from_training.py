@@ -192,15 +192,46 @@ class Broken(nn.Module):
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
-        (lambda x: x, r"Broken maps two 32-pixel images to shape \(2, 3, 32, 32\); features \(2, d\) are wanted"),
-        (lambda x: (x, x), "to tuple; features"),
-        (lambda x: x.flatten(1)[:1], r"to shape \(1, 3072\)"),
-        (lambda x: x.flatten(1) / 0, "NaN or infinity; has the training diverged"),
+        (lambda x: x, r"'Broken': 2 images must give features of shape \(2, d\), not shape \(2, 3, 32, 32\)"),
+        (lambda x: (x, x), "not tuple"),
+        (lambda x: x.flatten(1)[:1], r"not shape \(1, 3072\)"),
+        (lambda x: x.flatten(1) / 0, "NaN or infinity; has its training diverged"),
+        (lambda x: x @ x[..., :3, :], "'Broken' fails on images of 32 pixels: RuntimeError"),
     ],
 )
 def test_a_module_that_makes_no_features_is_refused_in_words(tiny, answer, words):
-    with pytest.raises(HarnessError, match=words):
+    with pytest.raises(BackboneError, match=words):
         tiny(Broken(answer))
+
+
+@pytest.mark.parametrize(
+    ("given", "options", "words"),
+    [
+        ("resnet18", {}, "evaluate wants a torch module or a Backbone, not str"),
+        ([Net()], {}, "not list"),
+        (Net(), {"image_size": 0}, "image_size=0: give the side"),
+        (Net(), {"device": "gpu"}, "--device gpu: not usable here"),
+    ],
+)
+def test_what_cannot_be_evaluated_is_refused_in_words(tiny, given, options, words):
+    with pytest.raises(HarnessError, match=words):
+        tiny(given, **options)
+
+
+class SaysItsDim(Net):
+    says = 8
+
+    @property
+    def feature_dim(self):
+        return self.says
+
+
+def test_a_feature_dim_of_the_networks_own_is_taken_and_a_wrong_one_refused(tiny):
+    assert len(tiny(SaysItsDim(), tasks=1)) == 2
+    wrong = SaysItsDim()
+    wrong.says = 7
+    with pytest.raises(BackboneError, match="'SaysItsDim': its feature_dim is 7, its features have 8; correct"):
+        tiny(wrong, tasks=1)
 
 
 def with_batch_statistics(net):
