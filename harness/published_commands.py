@@ -70,7 +70,9 @@ def show_beside(board: Leaderboard, out: Path, console: Console) -> None:
     if found is None:
         plan = board.plan
         there = ", ".join(load_table(name)["setting"].iloc[0] for name in summarised_tables())
-        say(console, f"no published table for {plan.benchmark}, {plan.split} split; the test splits of {there} have one")
+        say(
+            console, f"no published table for {plan.benchmark}, {plan.split} split; the test splits of {there} have one"
+        )
         return
     for part in render_beside(found, width=console.width):
         console.print(part)

@@ -1,6 +1,6 @@
 """Published tables for the terminal: one of them, and what is wrong with all of them."""
 
-from typing import Any
+from collections.abc import Sequence
 
 import pandas as pd
 from rich import box
@@ -10,7 +10,7 @@ from rich.text import Text
 
 from results.published_tables import SUM
 
-WIDTH = 10  # of a column of numbers
+WIDTH = 12  # of a column of numbers, if no word of its title is longer
 MARK = "!"  # in front of a number that is doubted
 _NOTHING = Text("–", style="dim")
 _EDGE = 3  # columns of the terminal between two of the table
@@ -47,7 +47,8 @@ def render_table(table: pd.DataFrame, *, width: int) -> list[RenderableType]:
     rows, columns = named["row"].drop_duplicates().tolist(), named["across"].drop_duplicates().tolist()
     parts: list[RenderableType] = [Text(table["source"].iloc[0], style="bold"), Text(_setting(table), style="dim")]
     first = max(map(len, [*rows, " · ".join(row)]))
-    for portion in portions(columns, width - min(first, width // 2)):
+    for chosen in portions(columns, width - min(first, width // 2)):
+        portion = columns[chosen]
         shown = empty_table([" · ".join(row), *portion])
         for name in rows:
             shown.add_row(Text(name), *(cells.get((name, column), _NOTHING) for column in portion))
@@ -89,18 +90,32 @@ def render_check(disagreements: pd.DataFrame, doubts: pd.DataFrame) -> list[Rend
     return [*parts, listed]
 
 
-def empty_table(columns: list[str], left: int = 1) -> Table:
-    """The first `left` columns hold names, the others numbers."""
+def empty_table(columns: Sequence[str | Text], left: int = 1) -> Table:
+    """The first `left` columns hold names, the others numbers under titles that break at spaces."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for i, name in enumerate(columns):
-        table.add_column(Text(name), justify="left" if i < left else "right", overflow="fold")
+        title = Text(name) if isinstance(name, str) else name
+        if i < left:
+            table.add_column(title, overflow="fold")
+        else:
+            table.add_column(title, justify="right", overflow="fold", max_width=_width(title.plain))
     return table
 
 
-def portions(columns: list[Any], room: int) -> list[list[Any]]:
-    """Columns of numbers in portions that fit `room` columns of the terminal."""
-    size = max(1, room // (WIDTH + _EDGE))
-    return [columns[start : start + size] for start in range(0, len(columns), size)]
+def portions(titles: Sequence[str], room: int) -> list[slice]:
+    """Which columns of numbers, by their titles, go together into `room` columns of the terminal."""
+    found, start, used = [], 0, 0
+    for i, title in enumerate(titles):
+        needed = _width(title) + _EDGE
+        if used + needed > room and i > start:
+            found.append(slice(start, i))
+            start, used = i, 0
+        used += needed
+    return [*found, slice(start, len(titles))]
+
+
+def _width(title: str) -> int:
+    return max(WIDTH, *(len(word) for word in title.split()))
 
 
 def _pair(line: dict) -> Text:
@@ -123,10 +138,12 @@ def _numbers(group: pd.DataFrame) -> str:
 
 
 def _setting(table: pd.DataFrame) -> str:
+    """What all lines of a table share."""
     facts = [f"setting: {table['setting'].iloc[0]}"]
-    for column in ("backbone", "condition", "dataset_as_printed", "metric"):
-        if table[column].nunique() == 1 and table[column].iloc[0]:
-            facts.append(f"{column.removesuffix('_as_printed')}: {table[column].iloc[0]}")
+    for column in ("backbone", "condition", "dataset_as_printed", "way", "shot", "metric"):
+        first, *others = table[column].unique()
+        if not others and not pd.isna(first) and first != "":
+            facts.append(f"{column.removesuffix('_as_printed')}: {first}")
     units = set(table["unit"])
     return " · ".join([*facts, *(f"in {unit}" for unit in units if len(units) == 1 and unit != "1")])
 
