@@ -28,7 +28,7 @@ COMPANIONS = ("published",)
 def checked_companion(name: str | None) -> str | None:
     """The value of --with, or None. Raises HarnessError for a name that is none."""
     if name is not None and name not in COMPANIONS:
-        raise unknown("companion of a leaderboard for --with:", name, COMPANIONS)
+        raise unknown("table for --with:", name, COMPANIONS)
     return name
 
 

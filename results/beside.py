@@ -14,6 +14,7 @@ from results.ranks import rank_columns
 
 FILE_COLUMNS = ("source", "table", "method", "domain", "n", "mean", "ci95", "contaminated")
 MEASURED, PRINTED = "measured", "printed"
+_RANKED = {"domain": "dataset", "mean_pct": "accuracy", "ci95_pct": "ci95"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -23,8 +24,8 @@ class Beside:
     cells: source (measured | printed), method, domain, n (episodes; missing where printed), mean_pct, ci95_pct,
     contaminated (never where printed).
     summary: source, method, mean seen, mean unseen, mean all, average rank; over the plan's domains, seen as the
-    setting has it, NaN where one lacks; ranks are among the methods of the same source. A printed method follows the
-    first measured one of its name, all others come after the measured ones.
+    setting has it, NaN where one lacks; ranks are the leaderboard's own, and those of printed methods with each other.
+    A printed method follows the first measured one of its name, all others come after the measured ones.
     """
 
     table: str
@@ -50,7 +51,9 @@ def set_beside(board: Leaderboard) -> Beside | None:
     cells = pd.concat(
         [measured.astype({"n": "Int64"}), printed[measured.columns].astype({"n": "Int64"})], ignore_index=True
     )
-    parts = {source: _summary(cells[cells["source"] == source], domains, seen) for source in (MEASURED, PRINTED)}
+    parts = {source: _means(cells[cells["source"] == source], domains, seen) for source in (MEASURED, PRINTED)}
+    parts[MEASURED][RANK] = board.methods.set_index("method")["avg_rank"]
+    parts[PRINTED][RANK] = rank_columns(printed.rename(columns=_RANKED), domains)["avg_rank"]
     summary = pd.concat(parts, names=["source", "method"]).reindex(order).reset_index()
     state = {domain: "seen" if domain in seen else "unseen" for domain in domains}
     differ = tuple(domain for domain in domains if board.seen.get(domain, "unknown") != state[domain])
@@ -75,19 +78,14 @@ def write_beside(beside: Beside, path: Path) -> None:
     write_whole(path, lines.to_csv(index=False, float_format="%.4f", lineterminator="\n").encode())
 
 
-def _summary(cells: pd.DataFrame, domains: list[str], seen: Sequence[str]) -> pd.DataFrame:
+def _means(cells: pd.DataFrame, domains: list[str], seen: Sequence[str]) -> pd.DataFrame:
     wide = cells.pivot(index="method", columns="domain", values="mean_pct").reindex(columns=domains)
     groups = {
         "mean seen": [domain for domain in domains if domain in seen],
         "mean unseen": [domain for domain in domains if domain not in seen],
         "mean all": domains,
     }
-    means = {name: wide[group].mean(axis=1, skipna=False) for name, group in groups.items()}
-    done = cells.dropna(subset=["mean_pct"])
-    ranked = rank_columns(
-        done.rename(columns={"domain": "dataset", "mean_pct": "accuracy", "ci95_pct": "ci95"}), domains
-    )
-    return pd.DataFrame(means | {RANK: ranked["avg_rank"].reindex(wide.index)})
+    return pd.DataFrame({name: wide[group].mean(axis=1, skipna=False) for name, group in groups.items()})
 
 
 def _order(measured: list[str], printed: list[str]) -> list[tuple[str, str]]:

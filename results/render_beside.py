@@ -45,7 +45,7 @@ def _legend(beside: Beside) -> list[str]:
         f"{RANK}: measured methods among themselves, printed ones among themselves",
     ]
     if beside.cells["contaminated"].any():
-        lines.append("†: the backbone was trained on these very classes")
+        lines.append("†: the backbone was trained on these very classes; they count in the means")
     if beside.otherwise_seen:
         domains = ", ".join(beside.otherwise_seen)
         lines.append(

@@ -8,7 +8,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from results.published_tables import SUM
+from results.published_tables import RANK, SUM
 
 WIDTH = 12  # of a column of numbers, if no word of its title is longer
 MARK = "!"  # in front of a number that is doubted
@@ -62,10 +62,12 @@ def render_table(table: pd.DataFrame, *, width: int) -> list[RenderableType]:
 
 def render_recomputed(summary: pd.DataFrame) -> list[RenderableType]:
     """`recomputed` of one table: each average and rank as printed, and as it follows from the cells."""
-    table = empty_table(["as printed / from the cells", *summary["summary"].drop_duplicates()])
+    averages = [name for name in summary["summary"].drop_duplicates() if name != SUM]
+    table = empty_table(["as printed / from the cells", *averages])
     lines = {(line["method"], line["summary"]): line for line in summary.to_dict("records")}
     for method in summary["method"].drop_duplicates():
-        shown = [lines.get((method, name)) for name in summary["summary"].drop_duplicates()]
+        names = averages if method else [SUM if name == RANK else name for name in averages]
+        shown = [lines.get((method, name)) for name in names]
         table.add_row(Text(method or SUM), *(_pair(line) if line else _NOTHING for line in shown))
     note = "average rank: the official rule over the ten data sets of the Meta-Dataset leaderboard; red: not rounding"
     return [table, Text(note, style="dim")]
