@@ -8,6 +8,7 @@ import typer
 
 from harness.cli_adapters import check_adapter, new_adapter
 from harness.cli_cache import app as cache_app
+from harness.cli_published import app as published_app
 from harness.cli_records import app as records_app
 from harness.cli_weights import app as weights_app
 from harness.console import console, fail, names
@@ -21,6 +22,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(weights_app, name="weights")
+app.add_typer(published_app, name="published")
 app.add_typer(records_app, name="records")
 app.add_typer(cache_app, name="cache")
 app.command("check-adapter")(check_adapter)
@@ -179,11 +181,14 @@ def leaderboard(
     out: Out = Path("runs"),
     plan: Annotated[str | None, typer.Option(help="Hash of a plan or its beginning (default: the last run's).")] = None,
     plans: Annotated[bool, typer.Option("--plans", help="List the plans that have results.")] = False,
+    beside: Annotated[
+        str | None, typer.Option("--with", help="published: beside what papers print for this setting.")
+    ] = None,
 ) -> None:
     """Print the leaderboard of a plan from stored rows, and write it as CSV."""
     from harness.commands import show_leaderboard
 
-    show_leaderboard(console(), out, plan, list_plans=plans)
+    show_leaderboard(console(), out, plan, list_plans=plans, beside=beside)
 
 
 @app.command()

@@ -234,8 +234,13 @@ def show_known(console: Console) -> None:
     console.print(f"          or {', '.join(backbones.FORMS)}", highlight=False)
 
 
-def show_leaderboard(console: Console, out: Path, plan: str | None, *, list_plans: bool) -> None:
-    """The leaderboard of one plan in `out`, or the list of plans there."""
+def show_leaderboard(
+    console: Console, out: Path, plan: str | None, *, list_plans: bool, beside: str | None = None
+) -> None:
+    """The leaderboard of one plan in `out`, `beside` published tables or not; or the list of plans there."""
+    from harness.published_commands import checked_companion, show_beside
+
+    companion = checked_companion(beside)
     with ResultStore(out / "results.sqlite", create=False) as store:
         plans = store.plans()
         if plans.empty:
@@ -250,4 +255,6 @@ def show_leaderboard(console: Console, out: Path, plan: str | None, *, list_plan
             raise unknown("plan", plan or "", [name[:12] for name in plans["plan_hash"]])
         if plan and len(matching) > 1:
             raise HarnessError(f"--plan {plan} fits {', '.join(name[:12] for name in matching)}; give more of it")
-        report(store, matching[0], out, console)
+        board = report(store, matching[0], out, console)
+    if companion:
+        show_beside(board, out, console)

@@ -1,16 +1,22 @@
 """The leaderboard of a plan: printed, and written as CSV."""
 
+from __future__ import annotations
+
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from results.store import ResultStore
 
+if TYPE_CHECKING:
+    from results.leaderboard import Leaderboard
+
 BASELINE = "ncc"
 
 
-def report(store: ResultStore, plan_hash: str, out: Path, console: Console) -> None:
-    """Print a plan's leaderboard and write `leaderboard.csv` and `timings.csv` under `out`."""
+def report(store: ResultStore, plan_hash: str, out: Path, console: Console) -> Leaderboard:
+    """Print a plan's leaderboard, write `leaderboard.csv` and `timings.csv` under `out`, and hand the board back."""
     from results.entries import name_methods
     from results.export import write_csv, write_timings
     from results.leaderboard import COLUMNS, leaderboard, paired, seen_states
@@ -27,3 +33,4 @@ def report(store: ResultStore, plan_hash: str, out: Path, console: Console) -> N
     write_csv(board, out / "leaderboard.csv")
     write_timings(rows, out / "timings.csv")
     console.print(f"wrote {out / 'leaderboard.csv'} and timings.csv", style="dim", highlight=False, soft_wrap=True)
+    return board
