@@ -1,12 +1,41 @@
-"""The leaderboard of a plan: printed, and written as CSV."""
+"""The leaderboard of a plan: found in a store, printed, and written as CSV."""
 
 from pathlib import Path
 
 from rich.console import Console
 
+from harness.errors import HarnessError, unknown
 from results.store import ResultStore
 
 BASELINE = "ncc"
+
+
+def show_leaderboard(console: Console, out: Path, plan: str | None) -> None:
+    """The leaderboard of one plan in `out`: the last run's, or the one whose hash begins with `plan`."""
+    with ResultStore(out / "results.sqlite", create=False) as store:
+        report(store, chosen_plan(store, plan), out, console)
+
+
+def show_plans(console: Console, out: Path) -> None:
+    """The plans in `out` that have results, the last used one first."""
+    with ResultStore(out / "results.sqlite", create=False) as store:
+        chosen_plan(store, None)
+        for row in store.plans().to_dict("records"):
+            facts = f"{row['benchmark']} {row['split']}, {row['tasks']} episodes a domain, seed {row['seed']}"
+            console.print(f"{row['plan_hash'][:12]}  {facts}, last used {row['last_used']}", highlight=False)
+
+
+def chosen_plan(store: ResultStore, plan: str | None) -> str:
+    """Hash of the plan used last, or of the one that begins with `plan`. Raises HarnessError for none, or several."""
+    known = store.plans()["plan_hash"].tolist()
+    if not known:
+        raise HarnessError(f"{store.path.parent}: no plan has been run yet; `metabench run` makes one")
+    matching = [name for name in known if name.startswith(plan or "")]
+    if not matching:
+        raise unknown("plan", plan or "", [name[:12] for name in known])
+    if plan and len(matching) > 1:
+        raise HarnessError(f"--plan {plan} fits {', '.join(name[:12] for name in matching)}; give more of it")
+    return matching[0]
 
 
 def report(store: ResultStore, plan_hash: str, out: Path, console: Console) -> None:
