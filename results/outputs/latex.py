@@ -28,15 +28,18 @@ _ESCAPES = {character: f"\\{character}" for character in "_&%#{}$"} | {
 
 
 def leaderboard_latex(board: ShownBoard) -> str:
-    """A table environment with a caption; the best are bold. It compiles with booktabs and nothing else."""
+    """A table environment for every few methods; the best are bold. It compiles with booktabs and nothing else."""
     size = math.ceil(len(board.methods) / math.ceil(len(board.methods) / MOST_METHODS))
     blocks = [board.methods[start : start + size] for start in range(0, len(board.methods), size)]
     caption = " · ".join(filter(None, (board.benchmark, board.protocol, board.about)))
-    lines = ["% needs \\usepackage{booktabs}", r"\begin{table}", r"  \centering", rf"  \caption{{{_escaped(caption)}}}"]
-    for number, methods in enumerate(blocks):
-        lines += [r"  \par\medskip"] * (number > 0) + _tabular(board, methods)
-    lines += [rf"  \par\smallskip\footnotesize {_escaped(note)}" for note in board.notes]
-    return "\n".join([*lines, r"\end{table}", ""])
+    lines = ["% needs \\usepackage{booktabs}"]
+    for number, methods in enumerate(blocks, start=1):
+        part = f" ({number} of {len(blocks)})" if len(blocks) > 1 else ""
+        lines += [r"\begin{table}", r"  \centering", rf"  \caption{{{_escaped(caption + part)}}}"]
+        lines += _tabular(board, methods)
+        lines += [rf"  \par\smallskip\footnotesize {_escaped(note)}" for note in board.notes]
+        lines.append(r"\end{table}")
+    return "\n".join([*lines, ""])
 
 
 def _tabular(board: ShownBoard, methods: list[str]) -> list[str]:

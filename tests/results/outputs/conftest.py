@@ -21,7 +21,7 @@ def awkward():
 
 @pytest.fixture
 def make_board(make_frame, make_plan):
-    """make_board({adapter: {domain: accuracies}}, names={adapter: method}, contaminated={(adapter, domain)}, icons=2)."""
+    """make_board({adapter: {domain: [...]}}, names={adapter: method}, contaminated={(adapter, domain)}, icons=2)."""
 
     def make(accuracies, *, names=None, contaminated=(), seen=None, **planned):
         rows = make_frame(accuracies)
