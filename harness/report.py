@@ -19,15 +19,29 @@ if TYPE_CHECKING:
 BASELINE = "ncc"
 
 
-def show_leaderboard(console: Console, out: Path, plan: str | None, kind: str | None) -> None:
-    """The leaderboard of one plan in `out` (the last run's, or the one whose hash begins with `plan`) on the terminal,
-    or as the file of that format."""
+def show_leaderboard(console: Console, out: Path, plan: str | None, *, beside: str | None) -> None:
+    """The leaderboard of one plan in `out`: the last run's, or the one whose hash begins with `plan`. `beside`: what
+    to set it beside (published)."""
+    from harness.published_commands import checked_companion, show_beside
+
+    companion = checked_companion(beside)
     with ResultStore(out / "results.sqlite", create=False) as store:
-        plan_hash = chosen_plan(store, plan)
-        if kind is None:
-            report(store, plan_hash, out, console)
-        else:
-            print_file(store, plan_hash, out, kind)
+        board = report(store, chosen_plan(store, plan), out, console)
+    if companion:
+        show_beside(board, out, console)
+
+
+def print_leaderboard(out: Path, plan: str | None, kind: str) -> None:
+    """Write all outputs of that plan to `out`, and the one of this format to standard output too, alone."""
+    from results.outputs.write import FORMATS, write_outputs
+
+    if kind not in FORMATS:
+        raise unknown("--format", kind, FORMATS)
+    with ResultStore(out / "results.sqlite", create=False) as store:
+        rows, board = tabulated(store, chosen_plan(store, plan))
+    write_outputs(board, rows, out)
+    sys.stdout.buffer.write((out / FORMATS[kind]).read_bytes())
+    sys.stdout.flush()
 
 
 def show_plans(console: Console, out: Path) -> None:
@@ -52,8 +66,8 @@ def chosen_plan(store: ResultStore, plan: str | None) -> str:
     return matching[0]
 
 
-def report(store: ResultStore, plan_hash: str, out: Path, console: Console) -> None:
-    """Print a plan's leaderboard and write all of its outputs to `out`."""
+def report(store: ResultStore, plan_hash: str, out: Path, console: Console) -> Leaderboard:
+    """Print a plan's leaderboard, write all of its outputs to `out`, and hand the board back."""
     from results.leaderboard import paired
     from results.outputs.write import write_outputs
     from results.render import render
@@ -66,6 +80,7 @@ def report(store: ResultStore, plan_hash: str, out: Path, console: Console) -> N
         console.print(part)
     names = ", ".join(path.name for path in write_outputs(board, rows, out))
     console.print(f"wrote {names} to {out}", style="dim", highlight=False, soft_wrap=True)
+    return board
 
 
 def tabulated(store: ResultStore, plan_hash: str) -> tuple[pd.DataFrame, Leaderboard]:
@@ -75,15 +90,3 @@ def tabulated(store: ResultStore, plan_hash: str) -> tuple[pd.DataFrame, Leaderb
 
     rows = name_methods(store.rows(plan_hash), store.entries(plan_hash))
     return rows, leaderboard(rows, store.plan(plan_hash), seen_states(rows))
-
-
-def print_file(store: ResultStore, plan_hash: str, out: Path, kind: str) -> None:
-    """Write all outputs to `out`, and the one of this format to standard output too, alone."""
-    from results.outputs.write import FORMATS, write_outputs
-
-    if kind not in FORMATS:
-        raise unknown("--format", kind, FORMATS)
-    rows, board = tabulated(store, plan_hash)
-    write_outputs(board, rows, out)
-    sys.stdout.buffer.write((out / FORMATS[kind]).read_bytes())
-    sys.stdout.flush()

@@ -37,10 +37,9 @@ def average_ranks(cells: pd.DataFrame) -> pd.DataFrame:
     """
     _check(cells)
     cells = cells[list(COLUMNS)].sort_values(["dataset", "method"], ignore_index=True)
-    ranks = np.empty(len(cells))
+    means, intervals, ranks = cells["accuracy"].to_numpy(float), cells["ci95"].to_numpy(float), np.empty(len(cells))
     for rows in cells.groupby("dataset", observed=True).indices.values():
-        group = cells.iloc[rows]
-        ranks[rows] = _greedy(group["accuracy"].tolist(), group["ci95"].tolist())
+        ranks[rows] = _greedy(means[rows].tolist(), intervals[rows].tolist())
     return cells[["dataset", "method"]].assign(rank=ranks)
 
 
