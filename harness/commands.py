@@ -12,6 +12,7 @@ from episodes.plan import DomainPlan, Plan
 from episodes.plan_file import save_plan
 from episodes.spec import SPLITS
 from harness.blocks import BackboneChoice, BackboneSource, load_backbone
+from harness.cli_stats import show_significance
 from harness.config import Benchmark, known_benchmarks, load_benchmark
 from harness.domains import cache_folder, check_records, resolve
 from harness.engines.local import default_workers
@@ -234,8 +235,10 @@ def show_known(console: Console) -> None:
     console.print(f"          or {', '.join(backbones.FORMS)}", highlight=False)
 
 
-def show_leaderboard(console: Console, out: Path, plan: str | None, *, list_plans: bool) -> None:
-    """The leaderboard of one plan in `out`, or the list of plans there."""
+def show_leaderboard(
+    console: Console, out: Path, plan: str | None, *, list_plans: bool, significance: bool, as_json: bool
+) -> None:
+    """The leaderboard of one plan in `out`, or how sure it is, or the list of plans there."""
     with ResultStore(out / "results.sqlite", create=False) as store:
         plans = store.plans()
         if plans.empty:
@@ -250,4 +253,7 @@ def show_leaderboard(console: Console, out: Path, plan: str | None, *, list_plan
             raise unknown("plan", plan or "", [name[:12] for name in plans["plan_hash"]])
         if plan and len(matching) > 1:
             raise HarnessError(f"--plan {plan} fits {', '.join(name[:12] for name in matching)}; give more of it")
-        report(store, matching[0], out, console)
+        if significance:
+            show_significance(store, matching[0], out, console, as_json=as_json)
+        else:
+            report(store, matching[0], out, console)
