@@ -1,4 +1,4 @@
-"""`metabench leaderboard --significance`: how sure the leaderboard of a plan is."""
+"""`metabench leaderboard --significance` and `--seeds`: how sure the leaderboard of a plan is."""
 
 import json
 from pathlib import Path
@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from results.store import ResultStore
+from harness.errors import HarnessError
+from results.store import ResultStore, StoredPlan
 
 if TYPE_CHECKING:
     from results.data_interval import ClassDesign
@@ -31,6 +32,30 @@ def show_significance(store: ResultStore, plan_hash: str, out: Path, console: Co
     if not path.exists():
         line = f"{path} is not there, so that classes are not known: the run that made the rows writes it again"
         console.print(line, style="dim", highlight=False, soft_wrap=True)
+
+
+def show_seeds(store: ResultStore, plan_hash: str, console: Console) -> None:
+    """Print the means over this plan and all stored ones that differ from it in their seed only."""
+    from results.entries import name_methods
+    from results.leaderboard import COLUMNS
+    from results.seeds import cells_of_seeds, over_seeds, render_seeds
+
+    chosen = store.plan(plan_hash)
+    stored = [store.plan(name) for name in store.plans()["plan_hash"]]
+    alike = [plan for plan in stored if _but_for_seed(plan) == _but_for_seed(chosen)]
+    plans = sorted(alike, key=lambda plan: plan.seed)
+    if len(plans) < 2:
+        raise HarnessError(
+            f"only seed {chosen.seed} of {chosen.benchmark} with {chosen.tasks} episodes is stored; run it with --seed "
+            f"{chosen.seed + 1} too"
+        )
+    runs = [(p, name_methods(store.rows(p.plan_hash, COLUMNS), store.entries(p.plan_hash))) for p in plans]
+    for part in render_seeds(over_seeds(cells_of_seeds(runs)), chosen, [plan.seed for plan in plans]):
+        console.print(part, highlight=False)
+
+
+def _but_for_seed(plan: StoredPlan) -> tuple:
+    return plan.benchmark, plan.split, plan.tasks, plan.domains
 
 
 def _designs(path: Path) -> "dict[str, ClassDesign]":

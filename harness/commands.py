@@ -12,7 +12,7 @@ from episodes.plan import DomainPlan, Plan
 from episodes.plan_file import save_plan
 from episodes.spec import SPLITS
 from harness.blocks import BackboneChoice, BackboneSource, load_backbone
-from harness.cli_stats import show_significance
+from harness.cli_stats import show_seeds, show_significance
 from harness.config import Benchmark, known_benchmarks, load_benchmark
 from harness.domains import cache_folder, check_records, resolve
 from harness.engines.local import default_workers
@@ -236,9 +236,9 @@ def show_known(console: Console) -> None:
 
 
 def show_leaderboard(
-    console: Console, out: Path, plan: str | None, *, list_plans: bool, significance: bool, as_json: bool
+    console: Console, out: Path, plan: str | None, *, list_plans: bool, significance: bool, as_json: bool, seeds: bool
 ) -> None:
-    """The leaderboard of one plan in `out`, or how sure it is, or the list of plans there."""
+    """The leaderboard of one plan in `out`, how sure it is, its means over seeds, or the list of plans there."""
     with ResultStore(out / "results.sqlite", create=False) as store:
         plans = store.plans()
         if plans.empty:
@@ -255,5 +255,7 @@ def show_leaderboard(
             raise HarnessError(f"--plan {plan} fits {', '.join(name[:12] for name in matching)}; give more of it")
         if significance:
             show_significance(store, matching[0], out, console, as_json=as_json)
+        elif seeds:
+            show_seeds(store, matching[0], console)
         else:
             report(store, matching[0], out, console)

@@ -4,6 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from rich import box
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
 
 from results.errors import StatisticsError
 from results.stats import mean_ci95
@@ -49,6 +53,43 @@ def seeds_ci95(means: Sequence[float]) -> float:
     return float(t.ppf(0.975, values.size - 1) * values.std(ddof=1) / np.sqrt(values.size))
 
 
+def cells_of_seeds(runs: Sequence[tuple[StoredPlan, pd.DataFrame]]) -> pd.DataFrame:
+    """The cells that `over_seeds` takes, in percent, from each seed's plan and its rows (with the column `method`).
+
+    A method on a domain is left out unless every seed has all its planned episodes. Raises StatisticsError when plans
+    differ in more than their seed.
+    """
+    same_but_for_seed([plan for plan, _ in runs])
+    lines = [
+        (str(method), str(domain), plan.seed, 100 * group.sort_values("task")["accuracy"].to_numpy())
+        for plan, rows in runs
+        for (method, domain), group in rows.groupby(["method", "domain"], observed=True)
+        if len(group) == plan.domains[str(domain)]
+    ]
+    cells = pd.DataFrame(lines, columns=["method", "domain", "seed", "accuracies"])
+    seeds = cells.groupby(["method", "domain"])["seed"].transform("nunique")
+    return cells[seeds == len(runs)].reset_index(drop=True)
+
+
+def render_seeds(found: pd.DataFrame, plan: StoredPlan, seeds: Sequence[int]) -> list[RenderableType]:
+    """What to print of `over_seeds`: domains down, methods across; the episodes' interval, then the seeds'."""
+    lines = {(line["method"], line["domain"]): line for line in found.to_dict("records")}
+    methods = sorted(found["method"].unique())
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    table.add_column("domain")
+    for method in methods:
+        table.add_column(Text(method), justify="right")
+    for domain in plan.domains:
+        own = [lines.get((method, domain)) for method in methods]
+        table.add_row(domain, *map(_shown, own))
+    protocol = f" · {plan.split} · {plan.tasks} episodes per domain and seed · seeds {', '.join(map(str, seeds))}"
+    legend = (
+        "accuracy in %, mean ±95% over the episodes of all seeds ±95% over the seeds' means (Student's t, "
+        f"{len(seeds) - 1} degrees of freedom)\nneither counts the classes and images, which all seeds share"
+    )
+    return [Text.assemble((plan.benchmark, "bold"), protocol), "", table, "", Text(legend, style="dim")]
+
+
 def same_but_for_seed(plans: Sequence[StoredPlan]) -> None:
     """Raise StatisticsError, naming what differs, unless plans have different seeds and nothing else different."""
     first = plans[0]
@@ -65,3 +106,7 @@ def same_but_for_seed(plans: Sequence[StoredPlan]) -> None:
     twice = next((seed for seed in seeds if seeds.count(seed) > 1), None)
     if twice is not None:
         raise StatisticsError(f"two plans have seed {twice}; each seed counts once")
+
+
+def _shown(line: dict | None) -> str:
+    return "–" if line is None else f"{line['mean_pct']:.1f} ±{line['ci95_pct']:.1f} ±{line['ci95_seeds_pct']:.1f}"

@@ -1,4 +1,4 @@
-"""`metabench leaderboard --significance`: from stored rows and the plan's file to tests and both intervals."""
+"""`metabench leaderboard --significance` and `--seeds`: from stored rows and the plan's file to how sure it is."""
 
 import json
 
@@ -36,3 +36,17 @@ def test_json_alone_is_refused_with_what_it_is_for(metabench):
     done = metabench("leaderboard", "--json")
     assert done.status == 2
     assert "--json is for --significance" in done.err
+
+
+def test_several_seeds_are_shown_together(run_ok, metabench):
+    run_ok()
+    alone = metabench("leaderboard", "--seeds")
+    assert "only seed 0 of tiny" in alone.error
+    run_ok("--seed", 1)
+    run_ok("--seed", 5, "--tasks", 3)
+    run_ok("--seed", 2)
+    done = metabench("leaderboard", "--seeds")
+    assert done.status == 0, done.err
+    assert "seeds 0, 1, 2" in done.out
+    assert "2 degrees of freedom" in done.out
+    assert metabench("leaderboard", "--seeds", "--significance").status == 2

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from results.errors import StatisticsError
-from results.seeds import over_seeds, same_but_for_seed, seeds_ci95
+from results.seeds import cells_of_seeds, over_seeds, same_but_for_seed, seeds_ci95
 from results.stats import mean_ci95
 
 
@@ -68,3 +68,12 @@ def test_plans_must_differ_in_their_seed_only(make_plan):
             same_but_for_seed([first, replace(first, seed=1, **change)])
     with pytest.raises(StatisticsError, match="two plans have seed 0"):
         same_but_for_seed([first, first])
+
+
+def test_cells_that_a_seed_lacks_are_left_out(make_plan, make_frame):
+    first = make_plan(icons=2, mnist=2)
+    whole = make_frame({"url": {"icons": [0.5, 0.6], "mnist": [0.1, 0.2]}})
+    short = make_frame({"url": {"icons": [0.7, 0.8], "mnist": [0.1]}, "ncc": {"icons": [0.1, 0.2]}})
+    cells = cells_of_seeds([(first, whole), (replace(first, seed=1), short)])
+    assert cells[["method", "domain", "seed"]].to_numpy().tolist() == [["url", "icons", 0], ["url", "icons", 1]]
+    assert over_seeds(cells).iloc[0]["mean_pct"] == pytest.approx(65)
