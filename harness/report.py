@@ -44,6 +44,18 @@ def print_leaderboard(out: Path, plan: str | None, kind: str) -> None:
     sys.stdout.flush()
 
 
+def show_evidence(console: Console, out: Path, plan: str | None, *, seeds: bool, as_json: bool) -> None:
+    """How sure the leaderboard of that plan is, or its means over `seeds`."""
+    from harness.cli_stats import show_seeds, show_significance
+
+    with ResultStore(out / "results.sqlite", create=False) as store:
+        plan_hash = chosen_plan(store, plan)
+        if seeds:
+            show_seeds(store, plan_hash, console)
+        else:
+            show_significance(store, plan_hash, out, console, as_json=as_json)
+
+
 def show_plans(console: Console, out: Path) -> None:
     """The plans in `out` that have results, the last used one first."""
     with ResultStore(out / "results.sqlite", create=False) as store:
