@@ -78,7 +78,8 @@ def filled_groups(board: Leaderboard) -> list[str]:
 
 def heading(method: str) -> list[str]:
     """A method's name in the lines that a narrow column shows it in: name, hyper-parameters, backbone."""
-    return method.replace("(", "\n(").replace(" @ ", "\n@ ").split("\n")
+    lines = " ".join(method.split()).replace("(", "\n(").replace(" @ ", "\n@ ").split("\n")
+    return [line for line in lines if line.strip()]
 
 
 def _cell(cell: Mapping, best: bool) -> Shown:

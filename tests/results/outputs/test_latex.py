@@ -67,3 +67,10 @@ def test_it_compiles(hard, tmp_path):
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "x.tex"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stdout[-2000:]
+
+
+def test_a_name_in_several_lines_has_no_empty_one_which_tex_would_refuse(make_board):
+    accuracies = {name: {"icons": [0.5, 0.5]} for name in ("a", "b")}
+    board = make_board(accuracies, names={"a": "(x)", "b": "url(lr=1)\n @ net"}, icons=2)
+    text = leaderboard_latex(shown(board))
+    assert r"domain &  & (x) & \shortstack[r]{url \\ (lr=1) \\ @ net} \\" in text
