@@ -8,6 +8,8 @@ import typer
 
 from harness.cli_adapters import check_adapter, new_adapter
 from harness.cli_cache import app as cache_app
+from harness.cli_leaderboard import leaderboard
+from harness.cli_options import Out
 from harness.cli_published import app as published_app
 from harness.cli_records import app as records_app
 from harness.cli_weights import app as weights_app
@@ -26,9 +28,9 @@ app.add_typer(published_app, name="published")
 app.add_typer(records_app, name="records")
 app.add_typer(cache_app, name="cache")
 app.command("check-adapter")(check_adapter)
+app.command()(leaderboard)
 app.command("new-adapter")(new_adapter)
 
-Out = Annotated[Path, typer.Option("--out", help="Folder for everything that a run makes.")]
 Records = Annotated[
     Path | None, typer.Option("--records", envvar="RECORDS", help="Folder of Meta-Dataset records.", metavar="DIR")
 ]
@@ -174,21 +176,6 @@ def list_everything() -> None:
     from harness.commands import show_known
 
     show_known(console())
-
-
-@app.command()
-def leaderboard(
-    out: Out = Path("runs"),
-    plan: Annotated[str | None, typer.Option(help="Hash of a plan or its beginning (default: the last run's).")] = None,
-    plans: Annotated[bool, typer.Option("--plans", help="List the plans that have results.")] = False,
-    beside: Annotated[
-        str | None, typer.Option("--with", help="published: beside what papers print for this setting.")
-    ] = None,
-) -> None:
-    """Print the leaderboard of a plan from stored rows, and write it as CSV."""
-    from harness.commands import show_leaderboard
-
-    show_leaderboard(console(), out, plan, list_plans=plans, beside=beside)
 
 
 @app.command()

@@ -20,11 +20,9 @@ from harness.estimate import estimate
 from harness.methods import checked_hyper, parse_methods
 from harness.pixels import PIXELS, Pixels
 from harness.planned import check_dump, dump_episodes, resolve_dumped, sample_episodes
-from harness.report import report
 from harness.request import EpisodeSource, Request, usual_store_dtype
 from harness.sources import FromDump, FromRecords
 from harness.trained_on import parse_trained_on
-from results.store import ResultStore
 
 DTYPES = ("float32", "float64", "bfloat16", "float16")
 STORE_DTYPES = ("float32", "float16")
@@ -232,29 +230,3 @@ def show_known(console: Console) -> None:
     console.print(f"adapters  {', '.join(adapters.known())}", highlight=False)
     console.print(f"backbones {', '.join(backbones.known())}", highlight=False)
     console.print(f"          or {', '.join(backbones.FORMS)}", highlight=False)
-
-
-def show_leaderboard(
-    console: Console, out: Path, plan: str | None, *, list_plans: bool, beside: str | None = None
-) -> None:
-    """The leaderboard of one plan in `out`, `beside` published tables or not; or the list of plans there."""
-    from harness.published_commands import checked_companion, show_beside
-
-    companion = checked_companion(beside)
-    with ResultStore(out / "results.sqlite", create=False) as store:
-        plans = store.plans()
-        if plans.empty:
-            raise HarnessError(f"{out}: no plan has been run yet; `metabench run` makes one")
-        if list_plans:
-            for row in plans.to_dict("records"):
-                facts = f"{row['benchmark']} {row['split']}, {row['tasks']} episodes a domain, seed {row['seed']}"
-                console.print(f"{row['plan_hash'][:12]}  {facts}, last used {row['last_used']}", highlight=False)
-            return
-        matching = [name for name in plans["plan_hash"] if name.startswith(plan or "")]
-        if not matching:
-            raise unknown("plan", plan or "", [name[:12] for name in plans["plan_hash"]])
-        if plan and len(matching) > 1:
-            raise HarnessError(f"--plan {plan} fits {', '.join(name[:12] for name in matching)}; give more of it")
-        board = report(store, matching[0], out, console)
-    if companion:
-        show_beside(board, out, console)

@@ -9,6 +9,7 @@ import pandas as pd
 
 from results.files import write_whole
 from results.leaderboard import Leaderboard
+from results.outputs.delimited import defused
 from results.published_tables import RANK, SEEN, load_table, table_of
 from results.ranks import rank_columns
 
@@ -73,6 +74,8 @@ def write_beside(beside: Beside, path: Path) -> None:
         within=[domains.index(domain) for domain in beside.cells["domain"]],
         table=["" if source == MEASURED else beside.table for source in beside.cells["source"]],
         contaminated=beside.cells["contaminated"].where(beside.cells["source"] == MEASURED),
+        method=beside.cells["method"].map(defused),
+        domain=beside.cells["domain"].map(defused),
     ).sort_values(["place", "within"])
     lines = lines.rename(columns={"mean_pct": "mean", "ci95_pct": "ci95"})[list(FILE_COLUMNS)]
     write_whole(path, lines.to_csv(index=False, float_format="%.4f", lineterminator="\n").encode())
