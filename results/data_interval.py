@@ -161,6 +161,6 @@ def _residual(columns: np.ndarray, basis: np.ndarray) -> np.ndarray:
 
 
 def _quantile(degrees: float) -> float:
-    from scipy.stats import t
+    from scipy.special import stdtrit
 
-    return float(t.ppf(0.975, degrees))
+    return float(stdtrit(degrees, 0.975))

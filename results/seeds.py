@@ -43,14 +43,14 @@ def over_seeds(cells: pd.DataFrame) -> pd.DataFrame:
 
 def seeds_ci95(means: Sequence[float]) -> float:
     """Half width of Student's 95% interval of the mean of seeds' means (s,); NaN for a single seed."""
-    from scipy.stats import t
+    from scipy.special import stdtrit
 
     values = np.asarray(means, dtype=np.float64)
     if not np.isfinite(values).all():
         raise StatisticsError(f"mean of seed {int(np.argmin(np.isfinite(values)))} is not a finite number")
     if values.size < 2:
         return float("nan")
-    return float(t.ppf(0.975, values.size - 1) * values.std(ddof=1) / np.sqrt(values.size))
+    return float(stdtrit(values.size - 1, 0.975) * values.std(ddof=1) / np.sqrt(values.size))
 
 
 def cells_of_seeds(runs: Sequence[tuple[StoredPlan, pd.DataFrame]]) -> pd.DataFrame:
