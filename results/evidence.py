@@ -128,7 +128,7 @@ def _pair(method: str, other: str, domain: str, table: pd.DataFrame, design: Cla
 def _overall(method: str, other: str, by_domain: pd.DataFrame, tables: Mapping[str, pd.DataFrame]) -> tuple:
     """A pair over all domains, each of the same weight; domains are sampled independently of each other."""
     lines = by_domain[(by_domain["method"] == method) & (by_domain["other"] == other)]
-    squares = np.square(lines[["ci95_pct", "ci95_data_pct"]]).sum(skipna=False)
+    squares = np.square(lines[["ci95_pct", "ci95_data_pct"]].to_numpy(float)).sum(axis=0)
     ci95, data = (float(half) / len(lines) for half in np.sqrt(squares))
     difference = float(lines["diff_pct"].mean())
     a, b = (np.concatenate([table[name].to_numpy() for table in tables.values()]) for name in (method, other))
