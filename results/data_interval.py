@@ -30,7 +30,7 @@ class ClassDesign:
     classes: int  # different classes
     weights: np.ndarray  # (n,) sqrt(way)
     by_way: np.ndarray  # (n, 1 or 2) orthonormal: constant and log(way), weighted
-    shares: np.ndarray  # (n, classes) 1 / way for each class of an episode, weighted, orthogonal to `by_way`
+    shares: np.ndarray  # (n, classes) 1 / way for each class that an episode holds, weighted, free of `by_way`
     own: np.ndarray  # (n,) squared length of each row of `shares`
     spectrum: np.ndarray  # (classes,) eigenvalues of shares' shares
     overlap: float  # mean over pairs of episodes of (classes in common) / (way * other way): 1 / classes, about
@@ -55,16 +55,16 @@ class DataInterval:
 
 
 def class_design(classes: Sequence[ArrayLike]) -> ClassDesign:
-    """From the class ids of each episode, n arrays (way,) of any hashable ids, each class once an episode."""
+    """From the class ids of each episode, n arrays (way,) of numbers or names.
+
+    Where classes come in families, the family of each class may stand in its place, as often as it is met.
+    """
     ways = np.array([np.size(ids) for ids in classes], dtype=np.int64)
     if not ways.size or not ways.all():
         raise StatisticsError("a data interval needs one episode or more, and a class or more in each")
     known, columns = np.unique(np.concatenate([np.asarray(ids) for ids in classes]), return_inverse=True)
     shares = np.zeros((len(ways), len(known)))
-    shares[np.arange(len(ways)).repeat(ways), columns] = 1 / ways.repeat(ways)
-    if not np.allclose(shares.sum(axis=1), 1):
-        episode = int(np.argmin(np.isclose(shares.sum(axis=1), 1)))
-        raise StatisticsError(f"episode {episode} names a class twice; give each of its classes once")
+    np.add.at(shares, (np.arange(len(ways)).repeat(ways), columns), 1 / ways.repeat(ways))
     pairs = max(1, len(ways) * (len(ways) - 1))
     overlap = (np.square(shares.sum(axis=0)).sum() - np.square(shares).sum()) / pairs
     weights = np.sqrt(ways)
@@ -161,6 +161,6 @@ def _residual(columns: np.ndarray, basis: np.ndarray) -> np.ndarray:
 
 
 def _quantile(degrees: float) -> float:
-    from scipy.stats import t
+    from scipy.special import stdtrit
 
-    return float(t.ppf(0.975, degrees))
+    return float(stdtrit(degrees, 0.975))

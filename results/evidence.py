@@ -26,7 +26,7 @@ from results.store import StoredPlan
 
 ALL = "all"  # in the place of a domain: every domain of the plan
 CELL = ["method", "domain", "mean_pct", "ci95_pct", "ci95_data_pct", "classes", "claimed"]
-PAIR = ["method", "other", "domain", "n", "diff_pct", "ci95_pct", "ci95_data_pct", "wilcoxon_p", "sign_p"]
+PAIR = ["method", "other", "domain", "n", "diff_pct", "ci95_pct", "ci95_data_pct", "claimed", "wilcoxon_p", "sign_p"]
 PAIR += ["episodes_needed"]
 
 
@@ -119,21 +119,24 @@ def _cell(method: str, domain: str, values: np.ndarray, design: ClassDesign | No
 def _pair(method: str, other: str, domain: str, table: pd.DataFrame, design: ClassDesign | None) -> tuple:
     a, b = table[method].to_numpy(), table[other].to_numpy()
     difference, ci95 = paired_difference(a, b)
-    data = math.nan if design is None else data_interval(a - b, design).ci95_data
+    data = None if design is None else data_interval(a - b, design)
+    counted = (math.nan, False) if data is None else (data.ci95_data, data.claimed)
     needed = episodes_needed(a - b) if len(a) > 1 else None
-    return method, other, domain, len(a), difference, ci95, data, wilcoxon_p(a, b), sign_test_p(a, b), needed
+    return method, other, domain, len(a), difference, ci95, *counted, wilcoxon_p(a, b), sign_test_p(a, b), needed
 
 
 def _overall(method: str, other: str, by_domain: pd.DataFrame, tables: Mapping[str, pd.DataFrame]) -> tuple:
     """A pair over all domains, each of the same weight; domains are sampled independently of each other."""
     lines = by_domain[(by_domain["method"] == method) & (by_domain["other"] == other)]
-    ci95, data = (float(np.sqrt(np.square(lines[name]).sum(skipna=False)) / len(lines)) for name in PAIR[5:7])
+    squares = np.square(lines[["ci95_pct", "ci95_data_pct"]].to_numpy(float)).sum(axis=0)
+    ci95, data = (float(half) / len(lines) for half in np.sqrt(squares))
     difference = float(lines["diff_pct"].mean())
     a, b = (np.concatenate([table[name].to_numpy() for table in tables.values()]) for name in (method, other))
     within = a - b - np.repeat(lines["diff_pct"].to_numpy(), lines["n"]) + difference
     needed = episodes_needed(within) if len(a) > 1 else None
     needed = None if needed is None else math.ceil(needed / len(lines))
-    return method, other, ALL, len(a), difference, ci95, data, wilcoxon_p(a, b), sign_test_p(a, b), needed
+    counted = data, bool(lines["claimed"].all())
+    return method, other, ALL, len(a), difference, ci95, *counted, wilcoxon_p(a, b), sign_test_p(a, b), needed
 
 
 def _adjusted(pairs: pd.DataFrame) -> pd.DataFrame:

@@ -1,7 +1,9 @@
 """How sure a leaderboard is, for the terminal: one screen for up to five methods."""
 
 import math
+from collections.abc import Hashable, Mapping
 from itertools import combinations
+from typing import Any
 
 import pandas as pd
 from rich import box
@@ -51,8 +53,7 @@ def _cells(found: Evidence, methods: list[str]) -> Table:
             if cell is None:
                 shown.append("–")
                 continue
-            mark = "" if cell["claimed"] or math.isnan(cell["ci95_data_pct"]) else "~"
-            shown.append(f"{cell['mean_pct']:.1f} ±{cell['ci95_pct']:.1f} {_data(cell['ci95_data_pct'], 1)}{mark:1}")
+            shown.append(f"{cell['mean_pct']:.1f} ±{cell['ci95_pct']:.1f} {_data(cell, 1)}")
         table.add_row(domain, "–" if pd.isna(classes) else f"{classes:g}", *shown)
     return table
 
@@ -78,7 +79,7 @@ def _overall(found: Evidence) -> Table:
     table = _table("over all domains", "difference", "Wilcoxon p", "Holm", "sign p", "Holm", "episodes needed")
     for line in found.pairs[found.pairs["domain"] == ALL].to_dict("records"):
         p = [_p(line[name]) for name in ("wilcoxon_p", "wilcoxon_holm", "sign_p", "sign_holm")]
-        difference = f"{line['diff_pct']:+.2f} ±{line['ci95_pct']:.2f} {_data(line['ci95_data_pct'], 2)}"
+        difference = f"{line['diff_pct']:+.2f} ±{line['ci95_pct']:.2f} {_data(line, 2)}"
         table.add_row(f"{line['method']} − {line['other']}", difference, *p, _needed(line["episodes_needed"]))
     return table
 
@@ -112,7 +113,7 @@ def _by_domain(found: Evidence, methods: list[str]) -> Table:
                 shown.append("–")
                 continue
             stars = next((mark for limit, mark in STARS if line["wilcoxon_holm"] < limit), "")
-            intervals = f" ±{line['ci95_pct']:.2f} {_data(line['ci95_data_pct'], 2)}" if roomy else ""
+            intervals = f" ±{line['ci95_pct']:.2f} {_data(line, 2)}" if roomy else ""
             needed = f" n {_needed(line['episodes_needed'])}" if roomy else ""
             shown.append(f"{line['diff_pct']:+.2f}{intervals}{stars:3}{needed}")
         table.add_row(domain, *shown)
@@ -127,8 +128,10 @@ def _table(first: str, *columns: str) -> Table:
     return table
 
 
-def _data(half: float, decimals: int) -> str:
-    return "" if math.isnan(half) else f"±{half:.{decimals}f}"
+def _data(line: Mapping[Hashable, Any], decimals: int) -> str:
+    """The interval that counts the data, with a mark where its coverage is not claimed; nothing where there is none."""
+    half = line["ci95_data_pct"]
+    return "" if math.isnan(half) else f"±{half:.{decimals}f}{' ' if line['claimed'] else '~'}"
 
 
 def _p(p: float) -> str:

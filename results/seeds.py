@@ -19,8 +19,8 @@ def over_seeds(cells: pd.DataFrame) -> pd.DataFrame:
 
     -> (method, domain, seeds, n, mean_pct, ci95_pct, ci95_seeds_pct), in the unit of the accuracies. `ci95_pct` is the
     conventional interval of all episodes together. `ci95_seeds_pct` is Student's interval of the seeds' means, with
-    (seeds - 1) degrees of freedom, NaN for one seed: it also holds what a seed changes as a whole (a stochastic
-    method's draw, a backbone's), and it is wide for few seeds. Neither counts the classes and images, which all seeds
+    (seeds - 1) degrees of freedom, NaN for one seed: it also holds what a seed changes as a whole (the
+    draws of a stochastic method), and it is wide for few seeds. Neither counts the classes and images, which all seeds
     share. Raises StatisticsError where seeds differ in their number of episodes, since they would not weigh the same.
     """
     lines = []
@@ -43,23 +43,24 @@ def over_seeds(cells: pd.DataFrame) -> pd.DataFrame:
 
 def seeds_ci95(means: Sequence[float]) -> float:
     """Half width of Student's 95% interval of the mean of seeds' means (s,); NaN for a single seed."""
-    from scipy.stats import t
+    from scipy.special import stdtrit
 
     values = np.asarray(means, dtype=np.float64)
     if not np.isfinite(values).all():
         raise StatisticsError(f"mean of seed {int(np.argmin(np.isfinite(values)))} is not a finite number")
     if values.size < 2:
         return float("nan")
-    return float(t.ppf(0.975, values.size - 1) * values.std(ddof=1) / np.sqrt(values.size))
+    return float(stdtrit(values.size - 1, 0.975) * values.std(ddof=1) / np.sqrt(values.size))
 
 
 def cells_of_seeds(runs: Sequence[tuple[StoredPlan, pd.DataFrame]]) -> pd.DataFrame:
     """The cells that `over_seeds` takes, in percent, from each seed's plan and its rows (with the column `method`).
 
     A method on a domain is left out unless every seed has all its planned episodes. Raises StatisticsError when plans
-    differ in more than their seed.
+    differ in more than their seed, or a method's seeds in its hyper-parameters, backbone or flags.
     """
     same_but_for_seed([plan for plan, _ in runs])
+    _same_methods(pd.concat([rows for _, rows in runs]))
     lines = [
         (str(method), str(domain), plan.seed, 100 * group.sort_values("task")["accuracy"].to_numpy())
         for plan, rows in runs
@@ -106,6 +107,17 @@ def same_but_for_seed(plans: Sequence[StoredPlan]) -> None:
     twice = next((seed for seed in seeds if seeds.count(seed) > 1), None)
     if twice is not None:
         raise StatisticsError(f"two plans have seed {twice}; each seed counts once")
+
+
+def _same_methods(rows: pd.DataFrame) -> None:
+    for name in ("backbone_hash", "adapter_hash", "flags"):
+        different = rows.groupby(["method", "domain"], observed=True)[name].nunique()
+        if (different > 1).any():
+            method, domain = different.index[different > 1][0]
+            raise StatisticsError(
+                f"method {method!r} on {domain!r} was not the same with all seeds ({name} differs); run the other "
+                "seeds as this one was"
+            )
 
 
 def _shown(line: dict | None) -> str:

@@ -48,6 +48,7 @@ def test_a_cell_has_both_intervals_named_apart(make_frame, make_plan):
     expected = data_interval(100 * URL["icons"], class_design(CLASSES))
     assert icons["ci95_data_pct"] == pytest.approx(expected.ci95_data)
     assert icons["classes"] == 30
+    assert icons["claimed"] == expected.claimed
     assert math.isnan(cells.loc["url", "mnist"]["ci95_data_pct"])
 
 
@@ -55,6 +56,8 @@ def test_a_pair_is_tested_on_the_same_episodes(make_frame, make_plan):
     line = pair_of(of(THREE, make_frame, make_plan), "ncc", "url", "icons")
     a, b = 100 * NCC["icons"], 100 * URL["icons"]
     assert (line["diff_pct"], line["ci95_pct"]) == pytest.approx(paired_difference(a, b))
+    expected = data_interval(a - b, class_design(CLASSES))
+    assert (line["ci95_data_pct"], line["claimed"]) == (pytest.approx(expected.ci95_data), expected.claimed)
     assert (line["wilcoxon_p"], line["sign_p"]) == pytest.approx((wilcoxon_p(a, b), sign_test_p(a, b)))
     assert (line["wins"], line["ties"], line["losses"]) == ((a > b).sum(), 0, (a < b).sum())
 

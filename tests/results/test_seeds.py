@@ -77,3 +77,9 @@ def test_cells_that_a_seed_lacks_are_left_out(make_plan, make_frame):
     cells = cells_of_seeds([(first, whole), (replace(first, seed=1), short)])
     assert cells[["method", "domain", "seed"]].to_numpy().tolist() == [["url", "icons", 0], ["url", "icons", 1]]
     assert over_seeds(cells).iloc[0]["mean_pct"] == pytest.approx(65)
+
+
+def test_a_method_that_was_another_one_with_another_seed_is_not_pooled(make_plan, make_frame):
+    first, rows = make_plan(icons=2), make_frame({"url": {"icons": [0.5, 0.6]}})
+    with pytest.raises(StatisticsError, match=r"'url' on 'icons' was not the same .* \(backbone_hash differs\)"):
+        cells_of_seeds([(first, rows), (replace(first, seed=1), rows.assign(backbone_hash="other"))])
