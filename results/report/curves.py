@@ -101,7 +101,7 @@ def _chart(episodes: Episodes, figure: str, scope: str | None) -> Chart:
         same = f"Every episode has {values.min():.4g} {figure}" if values.min() == values.max() else "Too few episodes"
         return empty._replace(why=f"{same}: there is nothing to set against each other.")
     names = [episodes.methods[i] for i in methods]
-    right = WIDTH - min(150, 18 + 6.4 * max(map(len, names)))
+    right = WIDTH - min(160, 20 + 7.3 * max(map(len, names)))
     reach = [mean + sign * ci for b in bins for mean, ci in b.accuracies for sign in (-1, 1)]
     x_axis = linear if figure == "ways" else logarithmic
     x = x_axis(min(b.x for b in bins), max(b.x for b in bins), LEFT, right)

@@ -7,12 +7,12 @@ import numpy as np
 
 from results.leaderboard import GROUPS, Leaderboard, domains_of
 from results.report.aligned import Episodes
-from results.report.scale import Axis, linear
+from results.report.scale import Axis, snug
 from results.stats import paired_difference
 
 WIDTH, ROW, TOP = 320, 18, 6
-START, STOP = 108, 232
-STEPS = 4
+START, STOP = 98, 216
+STEPS, MARGIN = 3, 0.04
 
 
 class Pairs(NamedTuple):
@@ -70,7 +70,7 @@ def panels(pairs: Pairs, methods: Sequence[str], baseline: int) -> tuple[Axis, l
     effects = pairs.effects[:, baseline]
     reach = np.stack([effects[..., 0] - effects[..., 1], effects[..., 0] + effects[..., 1]])
     low, high = np.nanmin(reach, initial=0.0), np.nanmax(reach, initial=0.0)
-    axis = linear(float(low), float(high) if high > low else 1.0, START, STOP, most=STEPS)
+    axis = snug(float(low), float(high) if high > low else 1.0, START, STOP, most=STEPS, margin=MARGIN)
     return axis, [_panel(pairs, methods, i, axis, effects[i]) for i in range(len(methods)) if i != baseline]
 
 
@@ -87,7 +87,7 @@ def _effect(row: str, i: int, pairs: Pairs, axis: Axis, difference: float, ci95:
     sign = 0 if abs(difference) <= ci95 else int(np.sign(difference))
     y = row_y(i, pairs.domains)
     ends = axis.at(difference - ci95), axis.at(difference + ci95)
-    return Effect(row, y, axis.at(difference), *ends, sign, f"{difference:+.2f} ±{ci95:.2f}")
+    return Effect(row, y, axis.at(difference), *ends, sign, f"{difference:+.2f} ±{ci95:.2f}".replace("-", "−"))
 
 
 def row_y(i: int, domains: int) -> float:

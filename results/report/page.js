@@ -1,8 +1,10 @@
 "use strict";
 const data = JSON.parse(document.getElementById("data").textContent);
 const one = (selector, from = document) => from.querySelector(selector);
+const px = (value) => value.toFixed(1);
 const all = (selector, from = document) => [...from.querySelectorAll(selector)];
 
+document.body.classList.add("scripted");
 for (const part of all("[data-script]")) part.hidden = false;
 
 // Light and dark: the system's choice until the reader makes another.
@@ -57,14 +59,36 @@ for (const [box, hiding] of Object.entries(marks)) {
   show();
 }
 
-// Which methods the figures show, and of which domain.
+// Which methods the figures show; names beside curves move apart as in scale.py.
+const isShown = (method) => one(`[data-chip="${method}"]`).getAttribute("aria-pressed") === "true";
+
+function placeLabels(picture) {
+  const { gap, low, high } = Object.fromEntries(Object.entries(picture.dataset).map(([key, value]) => [key, Number(value)]));
+  const curves = all(".curve:not([hidden])", picture).map((curve) => ({ curve, wanted: Number(all("circle", curve).at(-1).getAttribute("cy")) }));
+  curves.sort((a, b) => a.wanted - b.wanted);
+  let edge = low;
+  for (const each of curves) { each.y = Math.max(each.wanted, edge); edge = each.y + gap; }
+  edge = high;
+  for (const each of curves.reverse()) { each.y = Math.min(each.y, edge); edge = each.y - gap; }
+  for (const { curve, y } of curves) {
+    one(".label", curve).setAttribute("y", px(y + 4));
+    const lead = one(".thin", curve);
+    lead.setAttribute("d", lead.getAttribute("d").replace(/[\d.-]+$/, px(y)));
+  }
+}
+function showMethods() {
+  for (const mark of all("svg [data-method]")) mark.toggleAttribute("hidden", !isShown(mark.dataset.method));
+  for (const panel of all("[data-panel]")) panel.hidden = !isShown(panel.dataset.panel);
+  for (const picture of all("svg[data-gap]")) placeLabels(picture);
+}
 for (const chip of all("[data-chip]")) {
   chip.addEventListener("click", () => {
-    const shown = chip.getAttribute("aria-pressed") !== "true";
-    chip.setAttribute("aria-pressed", shown);
-    for (const mark of all(`svg [data-method="${chip.dataset.chip}"]`)) mark.toggleAttribute("hidden", !shown);
+    const pressed = chip.getAttribute("aria-pressed") !== "true";
+    for (const twin of all(`[data-chip="${chip.dataset.chip}"]`)) twin.setAttribute("aria-pressed", pressed);
+    showMethods();
   });
 }
+if (one("[data-chip]")) showMethods();
 const scope = one("#scope");
 scope?.addEventListener("change", () => {
   for (const part of all("[data-scope]")) part.hidden = part.dataset.scope !== scope.value;
@@ -73,7 +97,6 @@ scope?.addEventListener("change", () => {
 // The forest plot for another baseline: the drawing is there, its marks move. The same rules as differences.py.
 const baseline = one("#baseline"), panels = one("#panels");
 const effectOf = (method, base, row) => data.effects[(method * data.methods.length + base) * data.rows + row];
-const px = (value) => value.toFixed(1);
 
 function axisFor(base) {
   let low = 0, high = 0;
@@ -86,12 +109,13 @@ function axisFor(base) {
     }
   });
   if (high <= low) high = 1;
+  const margin = Number(panels.dataset.margin) * (high - low);
   const rough = (high - low) / Number(panels.dataset.steps), power = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 5, 10].map((factor) => factor * power).find((size) => size >= rough * (1 - 1e-9));
-  const first = Math.floor(low / step + 1e-9), last = Math.max(Math.ceil(high / step - 1e-9), first + 1);
   const start = Number(panels.dataset.start), stop = Number(panels.dataset.stop);
-  const at = (value) => start + (value / step - first) / (last - first) * (stop - start);
-  const ticks = Array.from({ length: last - first + 1 }, (_, i) => (first + i) * step);
+  const at = (value) => start + (value - low + margin) / (high - low + 2 * margin) * (stop - start);
+  const ticks = [];
+  for (let i = Math.ceil(low / step - 1e-9); i <= Math.floor(high / step + 1e-9); i++) ticks.push(i * step);
   return { at, ticks };
 }
 
@@ -104,11 +128,13 @@ function drawEffect(mark, [difference, ci], at) {
   const dot = one("circle", mark);
   dot.setAttribute("r", known ? 3.6 : 0);
   if (known) { dot.setAttribute("cx", px(at(difference))); dot.setAttribute("cy", y); }
-  one(".number", mark).textContent = known ? `${difference < 0 ? "" : "+"}${difference.toFixed(2)} ±${ci.toFixed(2)}` : "–";
+  one(".number", mark).textContent = known ? `${difference < 0 ? "−" : "+"}${Math.abs(difference).toFixed(2)} ±${ci.toFixed(2)}` : "–";
   return sign;
 }
 
 function drawPanel(panel, method, base, axis) {
+  panel.dataset.panel = method;
+  panel.hidden = !isShown(method);
   one("b", panel).textContent = data.methods[method];
   const picture = one("svg", panel), ticks = one(".ticks", panel);
   picture.setAttribute("aria-label", `Difference of ${data.methods[method]} from the baseline by domain`);
@@ -117,7 +143,7 @@ function drawPanel(panel, method, base, axis) {
   ticks.replaceChildren(...axis.ticks.map((value) => {
     const text = label.cloneNode();
     text.setAttribute("x", px(axis.at(value)));
-    text.textContent = String(Number(value.toPrecision(6)));
+    text.textContent = String(Number(value.toPrecision(6))).replace("-", "−");
     return text;
   }));
   const signs = all(".effect", panel).map((mark, row) => drawEffect(mark, effectOf(method, base, row), axis.at)).slice(0, data.domains);

@@ -57,6 +57,7 @@ def report_page(
         board=board,
         plan=plan,
         methods=methods,
+        backbones=sorted(board.methods["backbone"].unique()),
         shown=[i < SHOWN_AT_FIRST or i == first for i in range(len(methods))],
         columns=columns,
         lines=lines,
@@ -90,7 +91,15 @@ def _environment() -> jinja2.Environment:
         loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["px"] = lambda value: f"{value:.1f}".removesuffix(".0")
+    environment.filters["breakable"] = _breakable
     return environment
+
+
+def _breakable(name: str) -> str:
+    """A name that may be broken after its underscores."""
+    from markupsafe import Markup
+
+    return Markup("_<wbr>").join(name.split("_"))
 
 
 def _baseline(methods: Sequence[str], wanted: str) -> int:
@@ -106,11 +115,12 @@ def _headline(board: Leaderboard) -> str:
     if complete.empty:
         return "No method has all planned episodes yet."
     leaders = complete[complete["avg_rank"] == complete["avg_rank"].min()]
-    names = " and ".join(leaders["method"])
-    verb = "has" if len(leaders) == 1 else "share"
     best = complete.sort_values(["all_pct", "method"], ascending=[False, True]).iloc[0]
-    rank, mean = leaders["avg_rank"].iloc[0], best["all_pct"]
-    return f"{names} {verb} the lowest average rank ({rank:.2f}); {best['method']} the highest mean accuracy ({mean:.1f} %)."
+    names = leaders["method"].tolist()
+    ranks = f"{' and '.join(names)} {'has' if len(names) == 1 else 'share'} the lowest average rank"
+    means = f"the highest mean accuracy ({best['all_pct']:.1f} %)."
+    joint = "and" if names == [best["method"]] else f"; {best['method']} has"
+    return f"{ranks} ({leaders['avg_rank'].iloc[0]:.2f}) {joint} {means}".replace(" ;", ";")
 
 
 def _facts(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -40,6 +40,15 @@ def linear(low: float, high: float, start: float, stop: float, *, most: int = 5)
     return Axis(axis.low, axis.high, start, stop, ticks)
 
 
+def snug(low: float, high: float, start: float, stop: float, *, most: int, margin: float) -> Axis:
+    """An axis that ends a `margin` (part of its length) outside low..high; round values between are marked."""
+    step, room = nice_step(low, high, most), margin * (high - low)
+    axis = Axis(low - room, high + room, start, stop)
+    marked = range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)
+    ticks = tuple(Tick(axis.at(i * step), f"{i * step:.6g}".replace("-", "−")) for i in marked)
+    return Axis(axis.low, axis.high, start, stop, ticks)
+
+
 def logarithmic(low: float, high: float, start: float, stop: float) -> Axis:
     """An axis of positive values with a margin on both sides; ticks at 1, 2, 5 or only 1 of each power of ten."""
     margin = (high / low) ** 0.06 if high > low else 2.0

@@ -33,7 +33,6 @@ class Line(NamedTuple):
     """One method; `cells` as the columns."""
 
     method: str
-    backbone: str
     cells: list[Cell]
 
 
@@ -55,7 +54,7 @@ def table(board: Leaderboard) -> tuple[list[Column], list[Line]]:
         shown = [_summary(method["avg_rank"], "{:.2f}", best=method["avg_rank"] == lowest)]
         shown += [_summary(method[f"{g}_pct"], "{:.1f}", mark=g == "all" and bool(marked[name])) for g in groups]
         shown += [_domain(cells[name, domain], best[domain]) for domain in board.plan.domains]
-        lines.append(Line(name, method["backbone"], shown))
+        lines.append(Line(name, shown))
     return columns, lines
 
 
