@@ -13,7 +13,9 @@ def report(
     out: Out = Path("runs"),
     plan: Annotated[str | None, typer.Option(help="Hash of a plan or its beginning (default: the last run's).")] = None,
     to: Annotated[Path | None, typer.Option(help="The file to write (default: report.html in --out).")] = None,
-    baseline: Annotated[str, typer.Option(help="The method that others are compared with at first.")] = "ncc",
+    baseline: Annotated[
+        str | None, typer.Option(help="The method that others are compared with at first (default: ncc).")
+    ] = None,
     records: Annotated[
         Path | None,
         typer.Option(envvar="RECORDS", help="Folder of records, for pictures of the domains.", metavar="DIR"),

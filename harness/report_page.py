@@ -17,7 +17,7 @@ from results.store import ResultStore
 
 
 def write_report(
-    console: Console, out: Path, plan_hash: str | None, *, to: Path, baseline: str, records: Path | None
+    console: Console, out: Path, plan_hash: str | None, *, to: Path, baseline: str | None, records: Path | None
 ) -> None:
     """Write the page of one plan in `out` to the file `to`.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import difflib
 import hashlib
 import json
 import math
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from results.errors import LeaderboardError
 from results.leaderboard import COLUMNS as BOARD_COLUMNS
 from results.leaderboard import Leaderboard, leaderboard, mixed_domains, seen_states
 from results.report import critical, curves, differences, speed
@@ -28,6 +30,7 @@ COLUMNS = (*BOARD_COLUMNS, "way", "n_support")
 HERE = Path(__file__).parent
 SHOWN_AT_FIRST = 7
 """Methods in the figures before the reader chooses; there are as many colours."""
+USUAL_BASELINE = "ncc"
 MOST_MANIFESTS = 5
 DECIMALS = 3
 
@@ -36,14 +39,14 @@ def report_page(
     rows: pd.DataFrame,
     plan: StoredPlan,
     *,
-    baseline: str = "ncc",
+    baseline: str | None = None,
     images: Mapping[str, DomainImages] | None = None,
     manifests: Sequence[tuple[str, Mapping[str, Any]]] = (),
 ) -> str:
     """The page of a plan, from its rows (COLUMNS, after `name_methods`) in any order.
 
-    `baseline`: the method that others are compared with at first, or the start of its name; without such a one the
-    last on the leaderboard. `images`: by domain. `manifests`: file name and content, the newest first.
+    `baseline`: the method that others are compared with at first, or its name without the backbone; None for ncc where
+    it is there, else the last on the leaderboard. Raises LeaderboardError for an unknown one. `images`: by domain. `manifests`: file name and content, the newest first.
     """
     rows = rows.sort_values(["method", "domain", "task"], ignore_index=True)
     board = leaderboard(rows, plan, seen_states(rows))
@@ -102,11 +105,16 @@ def _breakable(name: str) -> str:
     return Markup("_<wbr>").join(name.split("_"))
 
 
-def _baseline(methods: Sequence[str], wanted: str) -> int:
-    """The method of that name, else the first by name that begins with it, else the last on the leaderboard."""
+def _baseline(methods: Sequence[str], wanted: str | None) -> int:
+    """The method of that name, else the first by name that begins with it. None: "ncc", else the last one."""
     if wanted in methods:
         return methods.index(wanted)
-    return next((methods.index(name) for name in sorted(methods) if name.split(" ")[0] == wanted), len(methods) - 1)
+    found = [name for name in sorted(methods) if name.split(" ")[0] == (wanted or USUAL_BASELINE)]
+    if not found and wanted is not None:
+        close = difflib.get_close_matches(wanted, methods, n=1)
+        hint = f" Did you mean {close[0]!r}?" if close else ""
+        raise LeaderboardError(f"no method {wanted!r} to compare with.{hint} Known: {', '.join(sorted(methods))}")
+    return methods.index(found[0]) if found else len(methods) - 1
 
 
 def _headline(board: Leaderboard) -> str:

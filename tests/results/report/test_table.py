@@ -1,0 +1,46 @@
+from results.leaderboard import leaderboard, seen_states
+from results.report.table import table
+
+
+def line_of(board, method):
+    columns, lines = table(board)
+    cells = next(line.cells for line in lines if line.method == method)
+    return dict(zip([column.name for column in columns], cells, strict=True))
+
+
+def test_columns_are_ranks_averages_and_the_plans_domains(board):
+    columns, lines = table(board)
+    assert [column.name for column in columns] == [
+        *("average rank", "mean seen", "mean unseen", "mean all"),
+        *("icons", "mnist", "sprites"),
+    ]
+    assert [column.state for column in columns[4:]] == ["seen", "unseen", "unseen"]
+    assert [line.method for line in lines] == board.methods["method"].tolist()
+
+
+def test_a_cell_has_mean_interval_rank_and_a_value_to_sort_by(board):
+    cell = board.cells.set_index(["method", "domain"]).loc[("ncc", "icons")]
+    shown = line_of(board, "ncc")["icons"]
+    assert (shown.text, shown.ci95, shown.rank) == (f"{cell['mean_pct']:.1f}", f"{cell['ci95_pct']:.1f}", "3")
+    assert abs(float(shown.value) - cell["mean_pct"]) < 1e-6
+
+
+def test_the_best_and_what_ties_with_it_are_bold(board):
+    bold = {method: line_of(board, method)["icons"].best for method in ("ncc", "url", "copa")}
+    assert bold == {"ncc": False, "url": True, "copa": True}
+
+
+def test_an_unfinished_cell_says_how_far_it_is_and_sorts_last(rows, plan, without):
+    partial = without(rows, "url", "mnist", 7)
+    shown = line_of(leaderboard(partial, plan, seen_states(partial)), "url")
+    assert (shown["mnist"].text, shown["mnist"].value, shown["mnist"].best) == ("59/60", "", False)
+    assert (shown["average rank"].text, shown["average rank"].value) == ("–", "")
+
+
+def test_contaminated_cells_are_marked_and_so_is_the_mean_that_counts_them(rows, plan):
+    marked = rows.assign(contaminated=(rows["domain"] == "mnist") & (rows["method"] == "url"))
+    board = leaderboard(marked, plan, seen_states(marked))
+    url, ncc = line_of(board, "url"), line_of(board, "ncc")
+    assert (url["mnist"].contaminated, url["mean all"].contaminated, url["mean unseen"].contaminated) == (True, True, False)
+    assert not any(cell.contaminated for cell in ncc.values())
+    assert url["mnist"].rank == ""
