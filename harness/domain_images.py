@@ -34,7 +34,10 @@ def images_of(plan: StoredPlan, plan_file: Path, records: Path | None) -> dict[s
     known: dict[str, Domain] = {}
     with suppress(HarnessError):  # a benchmark file of the user's own is not known by name
         known = {domain.name: domain for domain in load_benchmark(plan.benchmark).domains}
-    return {each.domain: _domain(each, known.get(each.domain, Domain(name=each.domain)), records) for each in planned.domains}
+    return {
+        each.domain: _domain(each, known.get(each.domain, Domain(name=each.domain)), records)
+        for each in planned.domains
+    }
 
 
 def _domain(plan: DomainPlan, domain: Domain, records: Path | None) -> DomainImages:

@@ -41,7 +41,7 @@ def write_report(
 
 
 def manifests_of(out: Path, plan_hash: str) -> list[tuple[str, dict[str, Any]]]:
-    """File name and content of the manifests of a plan's runs, the newest first. Raises HarnessError naming the file."""
+    """The manifests of a plan's runs, the newest first: file name, content. Raises HarnessError for a damaged one."""
     found = []
     for path in sorted((out / "manifests").glob(f"*-{plan_hash[:8]}.json"), reverse=True):
         try:

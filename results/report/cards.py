@@ -76,7 +76,9 @@ def _card(board: Leaderboard, episodes: Episodes, domain: str, found: DomainImag
         best = cells.sort_values(["mean_pct", "method"], ascending=[False, True]).iloc[0]
         facts.append(("best mean", f"{best['mean_pct']:.1f} ±{best['ci95_pct']:.1f} % ({best['method']})"))
     pictures = [picture(image) for image in found.samples]
-    return Card(domain, board.seen.get(domain, "unknown"), domain in board.contaminated, facts, pictures, found.why_none)
+    return Card(
+        domain, board.seen.get(domain, "unknown"), domain in board.contaminated, facts, pictures, found.why_none
+    )
 
 
 def _span(values: np.ndarray) -> str:

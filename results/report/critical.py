@@ -53,7 +53,7 @@ def diagram(board: Leaderboard) -> Diagram | None:
     axis = Axis(1, count, START, STOP)
     axis = Axis(1, count, START, STOP, tuple(Tick(axis.at(rank), str(rank)) for rank in range(1, count + 1)))
     groups = cliques([rank for _, rank in ranked], cd)
-    bars = [(axis.at(low) - 4, axis.at(high) + 4, AXIS_Y + 10 + BAR_GAP * i) for i, (low, high) in enumerate(groups)]
+    bars = [(axis.at(low) - 4, axis.at(high) + 4, AXIS_Y + 10.0 + BAR_GAP * i) for i, (low, high) in enumerate(groups)]
     first = AXIS_Y + FIRST_ROW + BAR_GAP * len(bars)
     half = (count + 1) // 2
     names = []
@@ -65,7 +65,7 @@ def diagram(board: Leaderboard) -> Diagram | None:
 
 
 def cliques(ranks: Sequence[float], cd: float) -> list[tuple[float, float]]:
-    """The widest spans (lowest, highest) of sorted ranks that are no further than `cd` apart, of two methods or more."""
+    """The widest spans (lowest, highest) of sorted ranks that are at most `cd` apart, of two methods or more."""
     spans: list[tuple[int, int]] = []
     for first, low in enumerate(ranks):
         last = max(i for i, rank in enumerate(ranks) if rank - low <= cd)

@@ -4,6 +4,7 @@ After the analyses of Meta-Dataset (Triantafillou et al. 2020, arXiv:1903.03096,
 paper's shots are those of each class; rows keep an episode's total, so that shots here are its mean over classes.
 """
 
+import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -72,7 +73,7 @@ def charts(episodes: Episodes, figure: str) -> list[Chart]:
 def binned(values: np.ndarray, accuracy_pct: np.ndarray, edges: Sequence[float]) -> list[Bin]:
     """Bins between neighbouring edges that have enough episodes. values (n,), accuracy_pct (n, methods)."""
     found = []
-    for low, high in zip(edges, edges[1:], strict=False):
+    for low, high in itertools.pairwise(edges):
         inside = (values >= low) & (values < high)
         if inside.sum() >= FEWEST_EPISODES:
             columns = accuracy_pct[inside].T
@@ -96,7 +97,7 @@ def _chart(episodes: Episodes, figure: str, scope: str | None) -> Chart:
     if not methods:
         return empty._replace(why="No method has all planned episodes here yet.")
     values = (episodes.way if figure == "ways" else episodes.shots)[inside].astype(float)
-    bins = binned(values, episodes.accuracy_pct[np.ix_(inside, methods)], edges_of(values, figure))
+    bins = binned(values, episodes.accuracy_pct[inside][:, methods], edges_of(values, figure))
     if len(bins) < 2:
         same = f"Every episode has {values.min():.4g} {figure}" if values.min() == values.max() else "Too few episodes"
         return empty._replace(why=f"{same}: there is nothing to set against each other.")

@@ -62,7 +62,9 @@ def every_pair(episodes: Episodes, board: Leaderboard) -> Pairs:
     filled = {group: [domains.index(d) for d in names] for group, names in groups.items() if names}
     whole = np.isfinite(effects).all(axis=(2, 3))
     means = [_average(effects[:, :, places], whole) for places in filled.values()]
-    return Pairs([*domains, *(f"mean {group}" for group in filled)], len(domains), np.stack([*_split(effects), *means], 2))
+    return Pairs(
+        [*domains, *(f"mean {group}" for group in filled)], len(domains), np.stack([*_split(effects), *means], 2)
+    )
 
 
 def panels(pairs: Pairs, methods: Sequence[str], baseline: int) -> tuple[Axis, list[Panel]]:

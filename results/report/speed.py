@@ -12,10 +12,12 @@ from results.report.scale import Axis, linear, logarithmic
 WIDTH, HEIGHT = 760, 380
 LEFT, RIGHT, TOP, BOTTOM = 46, 734, 16, 46
 CHARACTER, LINE = 6.6, 13
+Box = tuple[float, float, float, float]
+"""Left, top, right, bottom."""
 
 
 class Dot(NamedTuple):
-    """One method; `label_x`, `label_y` and `anchor` place its name where it covers nothing, if there is such a place."""
+    """One method; `label_x`, `label_y` and `anchor` place its name where it covers nothing, if it can."""
 
     method: int
     name: str
@@ -50,8 +52,18 @@ def scatter(rows: pd.DataFrame, board: Leaderboard) -> Scatter | None:
     taken = [(px - 6, py - 6, px + 6, py + 6) for px, py in points]
     dots = []
     for method, name, point, s, a in zip(shown.index, shown["method"], points, wall_s, accuracy, strict=True):
-        label = _place(name, point, taken)
-        dots.append(Dot(int(method), name, *point, *label, f"{name}: {a:.1f} % at {seconds_in_words(s)} per episode"))
+        label_x, label_y, anchor = _place(name, point, taken)
+        dots.append(
+            Dot(
+                int(method),
+                name,
+                *point,
+                label_x,
+                label_y,
+                anchor,
+                f"{name}: {a:.1f} % at {seconds_in_words(s)} per episode",
+            )
+        )
     best, front = -1.0, []
     for point, a in sorted(zip(points, accuracy, strict=True), key=lambda each: (each[0][0], -each[1])):
         if a > best:
@@ -65,7 +77,7 @@ def seconds_in_words(seconds: float) -> str:
     return f"{seconds:.3g} s" if seconds >= 1 else f"{1000 * seconds:.3g} ms"
 
 
-def _place(name: str, point: tuple[float, float], taken: list[tuple[float, ...]]) -> tuple[float, float, str]:
+def _place(name: str, point: tuple[float, float], taken: list[Box]) -> tuple[float, float, str]:
     """The first free place beside, above or below a point for its name, which is then taken."""
     (x, y), width = point, CHARACTER * len(name)
     places = [(x + 9, y + 4, "start"), (x - 9, y + 4, "end"), (x, y - 10, "middle"), (x, y + 20, "middle")]
@@ -78,11 +90,11 @@ def _place(name: str, point: tuple[float, float], taken: list[tuple[float, ...]]
     return places[chosen]
 
 
-def _box(place: tuple[float, float, str], width: float) -> tuple[float, float, float, float]:
+def _box(place: tuple[float, float, str], width: float) -> Box:
     x, y, anchor = place
     left = x - {"start": 0.0, "middle": width / 2, "end": width}[anchor]
     return left, y - LINE + 3, left + width, y + 3
 
 
-def _overlap(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
+def _overlap(a: Box, b: Box) -> bool:
     return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]

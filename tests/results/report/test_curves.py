@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 
@@ -24,7 +26,7 @@ def test_a_bin_of_few_episodes_is_left_out():
 def test_every_value_is_in_exactly_one_bin(figure, values):
     edges = edges_of(np.array(values, float), figure)
     for value in values:
-        assert sum(low <= value < high for low, high in zip(edges, edges[1:], strict=False)) == 1
+        assert sum(low <= value < high for low, high in itertools.pairwise(edges)) == 1
 
 
 def test_ways_are_binned_by_fives_and_shots_by_doubling():

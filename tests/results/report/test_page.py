@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from results.errors import LeaderboardError
 from results.report.cards import DomainImages
-from results.report.page import MOST_MANIFESTS, report_page
+from results.report.page import report_page
+from results.report.runs import MOST
 
 VOID = {"meta", "link", "input", "img", "br", "wbr"}
 MANIFEST = {"plan": "plan", "finished": "2026-01-01", "command": ["run", "pocket"], "backbone": {"name": "net"}}
@@ -82,7 +83,9 @@ def test_the_policy_allows_the_pages_own_script_and_style_alone(page):
     assert not any(key == "style" or key.startswith("on") for _, a in Reader(page).tags for key in a)
 
 
-@pytest.mark.parametrize("name", ["<script>alert(1)</script>", "</script><img src=x onerror=alert(1)>", "\"'&{{ 7*7 }}"])
+@pytest.mark.parametrize(
+    "name", ["<script>alert(1)</script>", "</script><img src=x onerror=alert(1)>", "\"'&{{ 7*7 }}"]
+)
 def test_names_stay_text(rows, plan, name):
     named = rows.assign(method=rows["method"].replace("url", name))
     page = report_page(named, plan, manifests=[(name, {"command": [name]})])
@@ -103,7 +106,9 @@ def test_the_same_rows_in_any_order_give_the_same_bytes(rows, plan, page, shuffl
 
 
 def test_the_page_says_who_leads(page):
-    assert "copa and url share the lowest average rank (1.50); copa has the highest mean accuracy" in Reader(page).said()
+    assert (
+        "copa and url share the lowest average rank (1.50); copa has the highest mean accuracy" in Reader(page).said()
+    )
 
 
 def test_the_baseline_is_ncc_unless_another_is_asked_for(rows, plan, page):
@@ -144,10 +149,10 @@ def test_contamination_is_explained_where_there_is_any(rows, plan, page):
 
 
 def test_runs_are_shown_the_newest_first_and_not_more_than_a_few(rows, plan):
-    manifests = [(f"run-{i}.json", MANIFEST) for i in range(MOST_MANIFESTS + 3)]
+    manifests = [(f"run-{i}.json", MANIFEST) for i in range(MOST + 3)]
     said = Reader(report_page(rows, plan, manifests=manifests)).said()
     assert said.index("run-0.json") < said.index("run-1.json")
-    assert f"run-{MOST_MANIFESTS}.json" not in said
+    assert f"run-{MOST}.json" not in said
     assert "3 earlier runs" in said
 
 

@@ -1,3 +1,4 @@
+import itertools
 import math
 
 import pytest
@@ -52,9 +53,9 @@ def test_labels_keep_their_order_and_distance_and_stay_inside(wanted):
     placed = spread(wanted, 14.0, 0.0, 100.0)
     assert all(-1e-9 <= place <= 100 + 1e-9 for place in placed)
     in_order = sorted(zip(wanted, placed, strict=True))
-    assert all(b[1] - a[1] >= 14 - 1e-9 for a, b in zip(in_order, in_order[1:], strict=False) if a[0] < b[0])
+    assert all(b[1] - a[1] >= 14 - 1e-9 for a, b in itertools.pairwise(in_order) if a[0] < b[0])
     gaps = sorted(placed)
-    assert all(b - a >= 14 - 1e-9 for a, b in zip(gaps, gaps[1:], strict=False))
+    assert all(b - a >= 14 - 1e-9 for a, b in itertools.pairwise(gaps))
 
 
 def test_labels_that_are_far_apart_stay_where_they_are():

@@ -41,6 +41,10 @@ def test_contaminated_cells_are_marked_and_so_is_the_mean_that_counts_them(rows,
     marked = rows.assign(contaminated=(rows["domain"] == "mnist") & (rows["method"] == "url"))
     board = leaderboard(marked, plan, seen_states(marked))
     url, ncc = line_of(board, "url"), line_of(board, "ncc")
-    assert (url["mnist"].contaminated, url["mean all"].contaminated, url["mean unseen"].contaminated) == (True, True, False)
+    assert (url["mnist"].contaminated, url["mean all"].contaminated, url["mean unseen"].contaminated) == (
+        True,
+        True,
+        False,
+    )
     assert not any(cell.contaminated for cell in ncc.values())
     assert url["mnist"].rank == ""
