@@ -12,6 +12,7 @@ import backbones
 from backbones.contract import Backbone
 from episodes.plan import DomainPlan, Plan
 from harness.blocks import EpisodeResult
+from harness.config import setting_of
 from harness.methods import Configured, configure
 from harness.pixels import PixelChoice, Records
 from harness.request import Request, usual_store_dtype
@@ -95,6 +96,7 @@ def record(store: ResultStore, run: Run) -> None:
         run.plan.tasks,
         episodes={name: domain.plan.hashes for name, domain in domains.items()},
         records={name: domain.records_hash for name, domain in domains.items()},
+        setting=setting_of(run.request.benchmark.protocol),
     )
     entries = [
         Entry(

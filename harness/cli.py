@@ -10,6 +10,7 @@ from harness.cli_adapters import check_adapter, new_adapter
 from harness.cli_cache import app as cache_app
 from harness.cli_leaderboard import leaderboard
 from harness.cli_options import Out
+from harness.cli_published import app as published_app
 from harness.cli_records import app as records_app
 from harness.cli_report import report
 from harness.cli_weights import app as weights_app
@@ -24,6 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(weights_app, name="weights")
+app.add_typer(published_app, name="published")
 app.add_typer(records_app, name="records")
 app.add_typer(cache_app, name="cache")
 app.command("check-adapter")(check_adapter)

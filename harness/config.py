@@ -16,7 +16,20 @@ ALL = "all"
 """What a file writes for `domains` to take every data set under --records."""
 
 Setting = Literal["standard", "5shot", "1shot"]
+_PUBLISHED_SETTINGS: dict[EpisodeConfig, Setting] = {
+    EpisodeConfig(): "standard",
+    EpisodeConfig(num_support=5): "5shot",
+    EpisodeConfig(min_ways=5, max_ways=5, max_support_per_class=1): "1shot",
+}
 Positive = Annotated[int, msgspec.Meta(ge=1)]
+
+
+def setting_of(protocol: EpisodeConfig) -> str:
+    """What episodes look like, in the words of the papers' tables: standard | 5shot | 1shot (as in URL's 5shot and
+    1shot benchmarks), fixed-5w1s and the like for a fixed number of classes and of shots, custom for anything else."""
+    if isinstance(protocol.num_ways, int) and isinstance(protocol.num_support, int):
+        return f"fixed-{protocol.num_ways}w{protocol.num_support}s"
+    return _PUBLISHED_SETTINGS.get(protocol, "custom")
 
 
 class Domain(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -1,19 +1,59 @@
-"""The leaderboard of a plan: found in a store, printed, and written as CSV."""
+"""The leaderboard of a plan: found in a store, printed, and written to files."""
 
+from __future__ import annotations
+
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from harness.errors import HarnessError, unknown
 from results.store import ResultStore
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from results.leaderboard import Leaderboard
+
 BASELINE = "ncc"
 
 
-def show_leaderboard(console: Console, out: Path, plan: str | None) -> None:
-    """The leaderboard of one plan in `out`: the last run's, or the one whose hash begins with `plan`."""
+def show_leaderboard(console: Console, out: Path, plan: str | None, *, beside: str | None) -> None:
+    """The leaderboard of one plan in `out`: the last run's, or the one whose hash begins with `plan`. `beside`: what
+    to set it beside (published)."""
+    from harness.published_commands import checked_companion, show_beside
+
+    companion = checked_companion(beside)
     with ResultStore(out / "results.sqlite", create=False) as store:
-        report(store, chosen_plan(store, plan), out, console)
+        board = report(store, chosen_plan(store, plan), out, console)
+    if companion:
+        show_beside(board, out, console)
+
+
+def print_leaderboard(out: Path, plan: str | None, kind: str) -> None:
+    """Write all outputs of that plan to `out`, and the one of this format to standard output too, alone."""
+    from results.outputs.write import FORMATS, write_outputs
+
+    if kind not in FORMATS:
+        raise unknown("--format", kind, FORMATS)
+    with ResultStore(out / "results.sqlite", create=False) as store:
+        rows, board = tabulated(store, chosen_plan(store, plan))
+    write_outputs(board, rows, out)
+    sys.stdout.buffer.write((out / FORMATS[kind]).read_bytes())
+    sys.stdout.flush()
+
+
+def show_evidence(console: Console, out: Path, plan: str | None, *, seeds: bool, as_json: bool) -> None:
+    """How sure the leaderboard of that plan is, or its means over `seeds`."""
+    from harness.cli_stats import show_seeds, show_significance
+
+    with ResultStore(out / "results.sqlite", create=False) as store:
+        plan_hash = chosen_plan(store, plan)
+        if seeds:
+            show_seeds(store, plan_hash, console)
+        else:
+            show_significance(store, plan_hash, out, console, as_json=as_json)
 
 
 def show_plans(console: Console, out: Path) -> None:
@@ -38,21 +78,27 @@ def chosen_plan(store: ResultStore, plan: str | None) -> str:
     return matching[0]
 
 
-def report(store: ResultStore, plan_hash: str, out: Path, console: Console) -> None:
-    """Print a plan's leaderboard and write `leaderboard.csv` and `timings.csv` under `out`."""
-    from results.entries import name_methods
-    from results.export import write_csv, write_timings
-    from results.leaderboard import COLUMNS, leaderboard, paired, seen_states
+def report(store: ResultStore, plan_hash: str, out: Path, console: Console) -> Leaderboard:
+    """Print a plan's leaderboard, write all of its outputs to `out`, and hand the board back."""
+    from results.leaderboard import paired
+    from results.outputs.write import write_outputs
     from results.render import render
 
-    rows, plan = name_methods(store.rows(plan_hash, COLUMNS), store.entries(plan_hash)), store.plan(plan_hash)
-    seen = seen_states(rows)
-    board = leaderboard(rows, plan, seen)
+    rows, board = tabulated(store, plan_hash)
     methods = board.methods["method"].tolist()
     baseline = next((name for name in sorted(methods) if name.split(" ")[0] == BASELINE), None)
-    differences = paired(rows, plan, seen, baseline) if baseline and len(methods) > 1 else None
+    differences = paired(rows, board.plan, board.seen, baseline) if baseline and len(methods) > 1 else None
     for part in render(board, differences, width=console.width):
         console.print(part)
-    write_csv(board, out / "leaderboard.csv")
-    write_timings(rows, out / "timings.csv")
-    console.print(f"wrote {out / 'leaderboard.csv'} and timings.csv", style="dim", highlight=False, soft_wrap=True)
+    names = ", ".join(path.name for path in write_outputs(board, rows, out))
+    console.print(f"wrote {names} to {out}", style="dim", highlight=False, soft_wrap=True)
+    return board
+
+
+def tabulated(store: ResultStore, plan_hash: str) -> tuple[pd.DataFrame, Leaderboard]:
+    """All rows of a plan, named by method, and their leaderboard."""
+    from results.entries import name_methods
+    from results.leaderboard import leaderboard, seen_states
+
+    rows = name_methods(store.rows(plan_hash), store.entries(plan_hash))
+    return rows, leaderboard(rows, store.plan(plan_hash), seen_states(rows))

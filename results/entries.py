@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import pandas as pd
 
+AT = " @ "
 CONFIGURATION = ["domain", "adapter_hash", "backbone_hash", "flags"]
 
 
@@ -36,6 +38,16 @@ def name_methods(rows: pd.DataFrame, entries: pd.DataFrame) -> pd.DataFrame:
     with several backbones, methods are called `<method> @ <backbone>`.
     """
     several = entries["backbone"].nunique() > 1
-    names = entries["method"] + (" @ " + entries["backbone"] if several else "")
+    names = entries["method"] + (AT + entries["backbone"] if several else "")
     wanted = entries[[*CONFIGURATION, "backbone", "seen", "contaminated"]].assign(method=names)
     return rows.drop(columns=["backbone", "seen"]).merge(wanted, on=CONFIGURATION, how="inner")
+
+
+def plain_name(name: str, backbone: str) -> str:
+    """A method as it was asked for, out of what `name_methods` calls it."""
+    return name.removesuffix(f"{AT}{backbone}")
+
+
+def hyper_of(flags: pd.Series) -> pd.Series:
+    """Where a row's hyper-parameters come from (official | fixed), "" where its flags do not say."""
+    return flags.map({text: json.loads(text).get("hyper", "") for text in flags.unique()})

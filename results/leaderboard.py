@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from results.entries import CONFIGURATION
+from results.entries import CONFIGURATION, hyper_of
 from results.errors import LeaderboardError
-from results.ranks import average_ranks
+from results.ranks import average_ranks, rank_columns
 from results.stats import mean_ci95, paired_difference
 from results.store import StoredPlan
 
@@ -25,7 +25,8 @@ class Leaderboard:
     seen: Mapping[str, str]  # domain -> seen | unseen | unknown
     contaminated: frozenset[str]  # domains with a contaminated cell
     cells: pd.DataFrame  # method, domain, n, planned, mean_pct, ci95_pct, contaminated, rank
-    methods: pd.DataFrame  # method, backbone, avg_rank, seen_pct, unseen_pct, all_pct; the best average rank first
+    # method, backbone, hyper, the RANK_COLUMNS, seen_pct, unseen_pct, all_pct; the best average rank (avg_rank) first
+    methods: pd.DataFrame
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -53,9 +54,10 @@ def leaderboard(rows: pd.DataFrame, plan: StoredPlan, seen: Mapping[str, str]) -
     complete = cells[~cells["domain"].isin(mixed_domains(cells))].dropna()
     complete = complete.rename(columns={"domain": "dataset", "mean_pct": "accuracy", "ci95_pct": "ci95"})
     ranks = average_ranks(complete).rename(columns={"dataset": "domain"})
+    averages = rank_columns(complete, [d for d in plan.domains if d not in mixed_domains(cells)])
     cells = cells.merge(ranks, on=["method", "domain"], how="left")
     contaminated = contaminated_domains(rows)
-    methods = _summary(rows, cells, plan, seen, contaminated)
+    methods = _summary(rows, cells, averages, plan, seen, contaminated)
     return Leaderboard(plan=plan, seen=seen, contaminated=contaminated, cells=cells, methods=methods)
 
 
@@ -161,16 +163,26 @@ def _cell(method: str, domain: str, planned: int, accuracies: np.ndarray) -> tup
 
 
 def _summary(
-    rows: pd.DataFrame, cells: pd.DataFrame, plan: StoredPlan, seen: Mapping[str, str], contaminated: Collection[str]
+    rows: pd.DataFrame,
+    cells: pd.DataFrame,
+    averages: pd.DataFrame,
+    plan: StoredPlan,
+    seen: Mapping[str, str],
+    contaminated: Collection[str],
 ) -> pd.DataFrame:
     means = cells.pivot(index="method", columns="domain", values="mean_pct")
-    ranks = cells.pivot(index="method", columns="domain", values="rank")
     complete = means.notna().all(axis=1)
-    backbones = rows[["method", "backbone"]].drop_duplicates().sort_values("backbone").groupby("method")["backbone"]
-    summary = pd.DataFrame({"backbone": backbones.agg("+".join), "avg_rank": ranks.mean(axis=1).where(complete)})
+    facts = rows[["method", "backbone", "flags"]].drop_duplicates()
+    facts = facts.assign(hyper=hyper_of(facts["flags"]))
+    summary = facts.groupby("method")[["backbone", "hyper"]].agg(_joined)
+    summary = summary.join(averages.where(complete.reindex(averages.index)))
     for group in GROUPS:
         summary[f"{group}_pct"] = means[domains_of(plan, seen, contaminated, group)].mean(axis=1).where(complete)
     return summary.rename_axis("method").reset_index().sort_values(["avg_rank", "method"], ignore_index=True)
+
+
+def _joined(words: pd.Series) -> str:
+    return "+".join(sorted(set(words)))
 
 
 def _average(found: Mapping[str, tuple[float, float]], domains: Sequence[str]) -> tuple[float, float]:

@@ -1,6 +1,6 @@
 """Tables of the result store; a change of any raises VERSION and says in MIGRATIONS how older files follow."""
 
-VERSION = 2
+VERSION = 3
 APPLICATION_ID = 0x4D42_6E63  # "MBnc" in the file header: tells our files from other SQLite files
 
 CREATE = """
@@ -40,7 +40,8 @@ CREATE TABLE plans (
     seed INTEGER NOT NULL,
     tasks INTEGER NOT NULL,
     created TEXT NOT NULL,
-    last_used TEXT NOT NULL
+    last_used TEXT NOT NULL,
+    setting TEXT NOT NULL DEFAULT ''
 );
 CREATE TABLE plan_domains (
     plan_hash TEXT NOT NULL,
@@ -70,5 +71,9 @@ CREATE TABLE plan_entries (
 );
 """
 
-MIGRATIONS = {1: "ALTER TABLE plan_entries ADD COLUMN contaminated INTEGER NOT NULL DEFAULT 0"}
-"""From each older version to the next one. 1: entries are written anew by every run, which fills the column in."""
+MIGRATIONS = {
+    1: "ALTER TABLE plan_entries ADD COLUMN contaminated INTEGER NOT NULL DEFAULT 0",
+    2: "ALTER TABLE plans ADD COLUMN setting TEXT NOT NULL DEFAULT ''",
+}
+"""From each older version to the next one. Entries are written anew by every run, and so is a plan's setting, which
+fills both columns in."""

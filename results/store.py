@@ -34,6 +34,7 @@ class StoredPlan:
     seed: int
     tasks: int  # episodes asked for per domain
     domains: Mapping[str, int]  # planned episodes of each domain, in display order
+    setting: str = ""  # what its episodes look like (standard | 5shot | 1shot | fixed-5w1s ...); "" in older stores
 
 
 class ResultStore:
@@ -65,18 +66,19 @@ class ResultStore:
         tasks: int,
         episodes: Mapping[str, Sequence[str]],
         records: Mapping[str, str],
+        setting: str = "",
     ) -> None:
         """Keep a plan, or note that it is used again.
 
         episodes: per domain, in display order, the episode hashes by task. records: per domain the fingerprint of
-        its image records; only rows computed from these belong to the plan.
+        its image records; only rows computed from these belong to the plan. setting: see `StoredPlan`.
         """
         now = datetime.now(UTC).isoformat(timespec="microseconds")
         with self._transaction() as connection:
             connection.execute(
-                "INSERT INTO plans VALUES (?, ?, ?, ?, ?, ?, ?)"
-                " ON CONFLICT (plan_hash) DO UPDATE SET last_used = excluded.last_used",
-                (plan_hash, benchmark, split, seed, tasks, now, now),
+                "INSERT INTO plans VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+                " ON CONFLICT (plan_hash) DO UPDATE SET last_used = excluded.last_used, setting = excluded.setting",
+                (plan_hash, benchmark, split, seed, tasks, now, now, setting),
             )
             connection.executemany(
                 "INSERT INTO plan_domains VALUES (?, ?, ?, ?)"
@@ -138,7 +140,7 @@ class ResultStore:
             )
 
     def plans(self) -> pd.DataFrame:
-        """All plans, the last used one first: (plan_hash, benchmark, split, seed, tasks, created, last_used)."""
+        """All plans, the last used one first: plan_hash, benchmark, split, seed, tasks, created, last_used, setting."""
         return self._frame("SELECT * FROM plans ORDER BY last_used DESC, rowid DESC")
 
     def latest_plan(self) -> str | None:
@@ -150,7 +152,7 @@ class ResultStore:
         """The plan of that hash."""
         with self._errors_named():
             row = self._connection.execute(
-                "SELECT plan_hash, benchmark, split, seed, tasks FROM plans WHERE plan_hash = ?", (plan_hash,)
+                "SELECT plan_hash, benchmark, split, seed, tasks, setting FROM plans WHERE plan_hash = ?", (plan_hash,)
             ).fetchone()
             counts = self._connection.execute(
                 "SELECT domain, count(*) FROM plan_domains JOIN plan_episodes USING (plan_hash, domain)"
@@ -159,9 +161,8 @@ class ResultStore:
             ).fetchall()
         if row is None:
             raise StoreError(f"{self.path}: no plan {plan_hash!r}. {self._hint(plan_hash)}")
-        return StoredPlan(
-            plan_hash=row[0], benchmark=row[1], split=row[2], seed=row[3], tasks=row[4], domains=dict(counts)
-        )
+        names = ("plan_hash", "benchmark", "split", "seed", "tasks", "setting")
+        return StoredPlan(**dict(zip(names, row, strict=True)), domains=dict(counts))
 
     def rows(self, plan_hash: str, columns: Sequence[str] = ROW_FIELDS) -> pd.DataFrame:
         """Every row that belongs to the plan, whichever plan it was computed under, by domain (display order) and task.

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from episodes.errors import NotEnoughImages
 from episodes.known_datasets import KNOWN, stand_in
 from episodes.plan import plan_domain
-from episodes.sampling import EpisodeSampler, SplitClasses
+from episodes.sampling import EpisodeConfig, EpisodeSampler, SplitClasses
 from episodes.sources import pocket
 from episodes.spec import DatasetSpec, load_spec
-from harness.config import known_benchmarks, load_benchmark
+from harness.config import known_benchmarks, load_benchmark, setting_of
 from harness.domains import resolve, with_split
 from harness.errors import HarnessError
 from harness.estimate import SpecifiedDomain
@@ -69,6 +69,19 @@ def test_a_benchmark_has_its_files_name_and_600_episodes(name):
     assert (benchmark.backbone == "resnet18-pocket") == name.startswith("pocket")
     ending = {"1shot": "1shot", "5w1s": "1shot", "5shot": "5shot", "5w5s": "5shot"}
     assert benchmark.setting == ending.get(name.rsplit("-")[-1], "standard")
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_the_setting_of_a_shipped_benchmark_is_what_its_episodes_look_like(name):
+    endings = ("1shot", "5shot", "5w1s", "5w5s")
+    ending = next((ending for ending in endings if name.endswith(ending)), "standard")
+    expected = f"fixed-{ending}" if "w" in ending else ending
+    assert setting_of(load_benchmark(name).protocol) == expected
+
+
+def test_a_protocol_of_ones_own_is_no_published_setting():
+    assert setting_of(EpisodeConfig(max_ways=10)) == "custom"
+    assert setting_of(EpisodeConfig(num_ways=5, num_support=(1, 5))) == "custom"
 
 
 @pytest.mark.parametrize("name", META_DATASET)

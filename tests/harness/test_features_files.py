@@ -53,7 +53,7 @@ def rows(folder, columns="domain, adapter, task, accuracy"):
 
 def board(workspace):
     with (workspace / "runs/leaderboard.csv").open(newline="") as file:
-        return {row["method"]: row for row in csv.DictReader(file)}
+        return {row["name"]: row for row in csv.DictReader(file)}
 
 
 def test_features_of_a_network_give_what_the_network_gives(run_ok, metabench, workspace, tiny_records):

@@ -71,7 +71,7 @@ def test_rounded_images_are_a_line_of_their_own_and_noted_in_every_row(colours, 
     assert flags.count("exact") == flags.count("rounded to 8 bits at 84") == 24
     assert len({key for (key,) in stored(workspace, "key")}) == 48
     lines = list(csv.DictReader((workspace / "runs/leaderboard.csv").open()))
-    assert {line["method"] for line in lines} == {
+    assert {line["name"] for line in lines} == {
         f"{method} @ raw-pixels{rounded}" for method in ("ncc", "colours") for rounded in ("", " rounded")
     }
 

@@ -34,7 +34,7 @@ def rows(workspace, columns="domain, task, adapter, accuracy"):
 
 def board(workspace):
     with (workspace / "runs/leaderboard.csv").open() as file:
-        return {row["method"]: row for row in csv.DictReader(file)}
+        return {row["name"]: row for row in csv.DictReader(file)}
 
 
 def last_manifest(workspace):

@@ -98,7 +98,7 @@ def test_features_in_float16_are_a_line_of_their_own_noted_in_every_row_and_half
     assert sorted(flags, key=str) == [None] * 4 + ["float16"] * 4
     lines = list(csv.DictReader((workspace / "runs/leaderboard.csv").open()))
     name = "ncc @ resnet18-pocket-random"
-    assert {line["method"] for line in lines} == {name, f"{name} float16 features"}
+    assert {line["name"] for line in lines} == {name, f"{name} float16 features"}
 
 
 def test_what_is_usual_for_the_precision_of_the_backbone_may_be_said(run_ok, workspace):

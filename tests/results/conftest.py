@@ -83,7 +83,7 @@ def make_plan():
 def record():
     """record(store, plan_hash, icons=4): the plan of the first episodes of `make_row`'s domains."""
 
-    def keep(store, plan_hash="plan", *, records="records", **domains):
+    def keep(store, plan_hash="plan", *, records="records", setting="", **domains):
         store.record_plan(
             plan_hash,
             "pocket",
@@ -92,6 +92,7 @@ def record():
             max(domains.values()),
             {domain: [f"episode-{domain}-{task}" for task in range(n)] for domain, n in domains.items()},
             {domain: f"{records}-{domain}" for domain in domains},
+            setting,
         )
 
     return keep

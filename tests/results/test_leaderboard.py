@@ -4,8 +4,8 @@ import pytest
 
 from results.entries import Entry, name_methods
 from results.errors import LeaderboardError
-from results.export import write_timings
 from results.leaderboard import COLUMNS, leaderboard, paired, seen_states
+from results.outputs.timings import timings_csv
 from results.store import ResultStore
 
 SEEN = {"icons": "seen", "mnist": "unseen", "sprites": "unknown"}
@@ -206,5 +206,4 @@ def test_the_columns_it_asks_for_are_enough(tmp_path, make_row, record):
         store.record_entries("plan", [entry])
         rows, plan = name_methods(store.rows("plan", COLUMNS), store.entries("plan")), store.plan("plan")
     assert leaderboard(rows, plan, seen_states(rows)).cells["mean_pct"].tolist() == [50.0]
-    write_timings(rows, tmp_path / "timings.csv")
-    assert (tmp_path / "timings.csv").read_text().splitlines()[1:] == ["ncc,icons,2,0.010000,0.010000"]
+    assert timings_csv(rows).splitlines()[1:] == ["ncc,net,icons,2,0.010000,0.010000"]

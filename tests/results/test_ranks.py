@@ -1,13 +1,14 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from results.errors import StatisticsError
-from results.ranks import average_ranks
+from results.ranks import OFFICIAL10, PAPERS13, average_ranks, leading, rank_columns
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "meta_dataset_leaderboard_imagenet_only.json"
 
@@ -58,6 +59,12 @@ def test_a_wide_interval_ties_past_a_better_method_that_does_not():
 def test_a_difference_of_exactly_the_joint_interval_is_a_tie():
     assert ranks_of(a=(10.0, 3.0), b=(5.0, 4.0)) == {"a": 1.5, "b": 1.5}
     assert ranks_of(a=(10.0, 3.0), b=(4.75, 4.0)) == {"a": 1.0, "b": 2.0}
+
+
+@pytest.mark.parametrize("best", [45.3, 16.1, 32.7, 64.9])
+def test_a_tie_at_the_threshold_does_not_hang_on_how_decimals_are_stored(best):
+    assert ranks_of(a=(best, 0.6), b=(round(best - 1, 1), 0.8)) == {"a": 1.5, "b": 1.5}
+    assert ranks_of(a=(best, 0.6), b=(round(best - 1.01, 2), 0.8)) == {"a": 1.0, "b": 2.0}
 
 
 def test_of_equal_best_means_the_first_in_the_alphabet_decides_who_ties():
@@ -125,3 +132,73 @@ def test_an_unusable_cell_is_refused_by_name(column, value, problem):
 def test_a_missing_column_is_named():
     with pytest.raises(StatisticsError, match="missing: ci95"):
         average_ranks(cells_of([[(60.0, 1.0)]]).drop(columns="ci95"))
+
+
+def columns_of(domains, **methods):
+    """`rank_columns` of methods given as lists of (accuracy, ci95), None where a method lacks a domain."""
+    rows = [
+        (domain, name, *cell)
+        for name, cells in methods.items()
+        for domain, cell in zip(domains, cells, strict=True)
+        if cell is not None
+    ]
+    return rank_columns(pd.DataFrame(rows, columns=["dataset", "method", "accuracy", "ci95"]), domains)
+
+
+def test_every_average_rank_has_a_column_of_its_own():
+    better, same, tied = [(60.0, 1.0)], [(50.0, 1.0)], [(59.0, 1.0)]
+    found = columns_of(PAPERS13, a=better * 10 + same * 3, b=tied * 10 + tied * 3)
+    assert found.loc["a"].to_dict() == pytest.approx(
+        {
+            "avg_rank": (10 * 1.5 + 3 * 2) / 13,
+            "avg_rank_plain": (10 * 1 + 3 * 2) / 13,
+            "avg_rank_official10": 1.5,
+            "avg_rank_papers13": (10 * 1.5 + 3 * 2) / 13,
+        }
+    )
+
+
+def test_plain_ranks_ignore_intervals_and_share_the_places_of_equal_means():
+    found = columns_of(["x"], a=[(60.0, 9.0)], b=[(59.0, 9.0)], c=[(59.0, 0.0)])
+    assert found["avg_rank_plain"].to_dict() == {"a": 1.0, "b": 2.5, "c": 2.5}
+    assert found["avg_rank"].to_dict() == {"a": 2.0, "b": 2.0, "c": 2.0}
+
+
+def test_the_official_average_needs_the_ten_data_sets_and_the_papers_one_all_thirteen():
+    cell = (60.0, 1.0)
+    found = columns_of(PAPERS13, whole=[cell] * 13, ten=[cell] * 10 + [None] * 3, nine=[cell] * 9 + [None] * 4)
+    assert found.notna().to_dict("index") == {
+        "nine": dict.fromkeys(found.columns, False),
+        "ten": {**dict.fromkeys(found.columns, False), "avg_rank_official10": True},
+        "whole": dict.fromkeys(found.columns, True),
+    }
+    assert columns_of(OFFICIAL10, a=[cell] * 10).notna().loc["a"].tolist() == [True, True, True, False]
+
+
+def test_a_method_that_lacks_a_data_set_still_takes_its_places_on_the_others():
+    found = columns_of(["x", "y"], a=[(60.0, 0.0), (60.0, 0.0)], b=[(70.0, 0.0), None])
+    assert found.loc["a", "avg_rank"] == 1.5
+    assert np.isnan(found.loc["b", "avg_rank"])
+
+
+def test_cells_of_other_domains_count_nowhere():
+    cells = cells_of([[(60.0, 0.0), (50.0, 0.0)], [(50.0, 0.0), (60.0, 0.0)]])
+    assert rank_columns(cells, ["d0"])["avg_rank"].tolist() == [1.0, 2.0]
+    assert rank_columns(cells, ["d0", "d2"])["avg_rank"].isna().all()
+
+
+@given(TABLES, st.randoms(use_true_random=False))
+def test_rank_columns_do_not_depend_on_the_order_of_rows_or_domains(table, random):
+    cells = cells_of(table)
+    domains = sorted(set(cells["dataset"]))
+    expected = rank_columns(cells, domains)
+    order = list(range(len(cells)))
+    random.shuffle(order)
+    random.shuffle(domains)
+    pd.testing.assert_frame_equal(rank_columns(cells.iloc[order], domains), expected, check_exact=True)
+
+
+def test_all_who_tie_with_the_best_are_bold_even_at_rank_two():
+    ranks = average_ranks(cells_of([[(60.0, 1.0), (59.9, 1.0), (59.8, 1.0), (40.0, 1.0)], [(1.0, 0.0)] * 4]))
+    assert ranks["rank"].tolist() == [2.0, 2.0, 2.0, 4.0, 2.5, 2.5, 2.5, 2.5]
+    assert leading(ranks).tolist() == [True, True, True, False, True, True, True, True]

@@ -159,11 +159,15 @@ def test_opening_again_finds_everything(tmp_path, make_row, record):
         assert store._connection.execute("PRAGMA user_version").fetchone() == (schema.VERSION,)
 
 
-VERSION_1 = """
-    ALTER TABLE plan_entries DROP COLUMN contaminated;
-    INSERT INTO plan_entries VALUES ('plan', 'ncc', 'net', 'icons', 'adapter', 'backbone', '{}', 'seen');
-    PRAGMA user_version = 1;
-"""
+VERSION_2 = "ALTER TABLE plans DROP COLUMN setting; PRAGMA user_version = 2;"
+VERSION_1 = f"{VERSION_2} ALTER TABLE plan_entries DROP COLUMN contaminated; PRAGMA user_version = 1;"
+ENTRY_1 = "INSERT INTO plan_entries VALUES ('plan', 'ncc', 'net', 'icons', 'adapter', 'backbone', '{}', 'seen');"
+
+
+def make_older(path, script):
+    with sqlite3.connect(path) as database:
+        database.executescript(script)
+    database.close()
 
 
 def test_a_store_of_the_first_version_opens_with_all_it_holds(tmp_path, make_row, record):
@@ -171,29 +175,39 @@ def test_a_store_of_the_first_version_opens_with_all_it_holds(tmp_path, make_row
     with ResultStore(path) as store:
         record(store, icons=1)
         store.add([make_row()])
-    with sqlite3.connect(path) as database:
-        database.executescript(VERSION_1)
-    database.close()
+    make_older(path, VERSION_1 + ENTRY_1)
     for create in (False, True):  # brought up to date once, then opened as it is
         with ResultStore(path, create=create) as store:
             assert store._connection.execute("PRAGMA user_version").fetchone() == (schema.VERSION,)
             assert len(store.rows("plan")) == 1
             assert store.entries("plan")["contaminated"].tolist() == [0]
+            assert store.plan("plan").setting == ""
 
 
-def test_an_older_store_has_the_tables_of_a_new_one(tmp_path):
+@pytest.mark.parametrize("script", [VERSION_1, VERSION_2])
+def test_an_older_store_has_the_tables_of_a_new_one(tmp_path, script):
     shapes = []
     for name in ("new", "old"):
         ResultStore(tmp_path / name).close()
         if name == "old":
-            with sqlite3.connect(tmp_path / name) as database:
-                database.executescript(VERSION_1)
+            make_older(tmp_path / name, script)
             ResultStore(tmp_path / name).close()
         with sqlite3.connect(tmp_path / name) as database:
             tables = [table for (table,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
             columns = {table: list(database.execute(f"PRAGMA table_info({table})")) for table in sorted(tables)}
         shapes.append({table: [column[1:] for column in found] for table, found in columns.items()})
     assert shapes[0] == shapes[1]
+
+
+def test_a_plan_of_an_older_store_has_its_setting_when_it_is_run_again(tmp_path, record):
+    path = tmp_path / "results.sqlite"
+    with ResultStore(path) as store:
+        record(store, icons=1)
+    make_older(path, VERSION_2)
+    with ResultStore(path) as store:
+        record(store, icons=1, setting="5shot")
+        assert store.plan("plan").setting == "5shot"
+        assert store.plans()["setting"].tolist() == ["5shot"]
 
 
 def test_importing_the_store_loads_neither_pandas_nor_torch():

@@ -1,0 +1,1 @@
+"""Every file that a leaderboard is written to: one format, one module."""
