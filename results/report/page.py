@@ -76,6 +76,7 @@ def _facts(board: Leaderboard) -> dict[str, Any]:
         "methods": board.methods["method"].tolist(),
         "backbones": sorted(board.methods["backbone"].unique()),
         "headline": _headline(board),
+        "ranks_elsewhere": bool(board.methods[["avg_rank_official10", "avg_rank_papers13"]].notna().any(axis=None)),
         "mixed": mixed_domains(board.cells),
         "incomplete": bool((board.cells["n"] < board.cells["planned"]).any()),
     }

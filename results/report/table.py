@@ -6,11 +6,18 @@ import pandas as pd
 
 from results.leaderboard import GROUPS, Leaderboard, domains_of
 
+RANKS = {
+    "avg_rank": "average rank",
+    "avg_rank_plain": "plain rank",
+    "avg_rank_official10": "rank on the official 10",
+    "avg_rank_papers13": "rank on the papers’ 13",
+}
+"""What the columns of average ranks are called; those without any number are left out."""
+
 
 class Column(NamedTuple):
-    """`key` names it in the page; `state`: of a domain (seen, unseen, unknown), "" for a summary; `low_is_best`."""
+    """`state`: of a domain (seen, unseen, unknown), "" for a summary; `low_is_best`: sorted so at first."""
 
-    key: str
     name: str
     state: str = ""
     low_is_best: bool = False
@@ -38,20 +45,21 @@ class Line(NamedTuple):
 
 def table(board: Leaderboard) -> tuple[list[Column], list[Line]]:
     """Columns and lines, the best average rank first."""
+    ranks = [key for key in RANKS if key == "avg_rank" or board.methods[key].notna().any()]
     groups = [g for g in GROUPS if domains_of(board.plan, board.seen, board.contaminated, g)]
-    columns = [Column("rank", "average rank", low_is_best=True), *(Column(f"mean-{g}", f"mean {g}") for g in groups)]
+    columns = [*(Column(RANKS[key], low_is_best=True) for key in ranks), *(Column(f"mean {g}") for g in groups)]
     columns += [
-        Column(f"domain-{i}", domain, board.seen.get(domain, "unknown"), contaminated=domain in board.contaminated)
-        for i, domain in enumerate(board.plan.domains)
+        Column(domain, board.seen.get(domain, "unknown"), contaminated=domain in board.contaminated)
+        for domain in board.plan.domains
     ]
     cells = {(cell["method"], cell["domain"]): cell for cell in board.cells.to_dict("records")}
     best = board.cells.groupby("domain")["rank"].min()
-    lowest = board.methods["avg_rank"].min()
+    lowest = board.methods[ranks].min()
     marked = board.cells.groupby("method")["contaminated"].any()
     lines = []
     for method in board.methods.to_dict("records"):
         name = method["method"]
-        shown = [_summary(method["avg_rank"], "{:.2f}", best=method["avg_rank"] == lowest)]
+        shown = [_summary(method[key], "{:.2f}", best=method[key] == lowest[key]) for key in ranks]
         shown += [_summary(method[f"{g}_pct"], "{:.1f}", mark=g == "all" and bool(marked[name])) for g in groups]
         shown += [_domain(cells[name, domain], best[domain]) for domain in board.plan.domains]
         lines.append(Line(name, shown))

@@ -152,7 +152,8 @@ def test_a_page_in_use_complains_of_nothing_and_asks_for_nothing(opened):
 
 def test_the_policy_stops_a_script_that_is_not_the_pages_own(opened):
     opened.script(
-        "const s = document.createElement('script'); s.textContent = 'document.title = \"taken\"'; document.body.append(s)"
+        "const s = document.createElement('script'); s.textContent = 'document.title = \"taken\"';"
+        "document.body.append(s)"
     )
     opened.script("const i = new Image(); i.src = 'https://example.org/x.png'; document.body.append(i)")
     assert opened.browser.title != "taken"
@@ -196,9 +197,9 @@ def test_the_filter_keeps_the_methods_with_that_in_their_name(opened):
 
 
 def test_columns_intervals_and_ranks_can_be_chosen(opened):
-    assert len(opened.texts("#board thead th")) == 1 + 3 + 5
+    assert len(opened.texts("#board thead th")) == 1 + 2 + 3 + 5
     opened.choose("#states", "averages only")
-    assert len(opened.texts("#board thead th")) == 1 + 3
+    assert len(opened.texts("#board thead th")) == 1 + 2 + 3
     opened.choose("#states", "all domains")
     assert opened.texts("#board .ci")
     assert not opened.texts("#board .rank")

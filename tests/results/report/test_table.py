@@ -1,3 +1,5 @@
+import pandas as pd
+
 from results.leaderboard import leaderboard, seen_states
 from results.report.table import table
 
@@ -11,10 +13,10 @@ def line_of(board, method):
 def test_columns_are_ranks_averages_and_the_plans_domains(board):
     columns, lines = table(board)
     assert [column.name for column in columns] == [
-        *("average rank", "mean seen", "mean unseen", "mean all"),
+        *("average rank", "plain rank", "mean seen", "mean unseen", "mean all"),
         *("icons", "mnist", "sprites"),
     ]
-    assert [column.state for column in columns[4:]] == ["seen", "unseen", "unseen"]
+    assert [column.state for column in columns[5:]] == ["seen", "unseen", "unseen"]
     assert [line.method for line in lines] == board.methods["method"].tolist()
 
 
@@ -48,3 +50,15 @@ def test_contaminated_cells_are_marked_and_so_is_the_mean_that_counts_them(rows,
     )
     assert not any(cell.contaminated for cell in ncc.values())
     assert url["mnist"].rank == ""
+
+
+def test_each_kind_of_average_rank_has_a_column_where_it_has_numbers(rows, make_plan):
+    domains = ("ilsvrc_2012", "omniglot", "aircraft", "cu_birds", "dtd", "quickdraw", "fungi", "vgg_flower")
+    domains += ("traffic_sign", "mscoco")
+    icons = rows[rows["domain"] == "icons"]
+    official = pd.concat([icons.assign(domain=domain) for domain in domains])
+    board = leaderboard(official, make_plan(**dict.fromkeys(domains, 60)), seen_states(official))
+    columns, lines = table(board)
+    assert [c.name for c in columns[:3]] == ["average rank", "plain rank", "rank on the official 10"]
+    assert "rank on the papers’ 13" not in {column.name for column in columns}
+    assert [cell.text for cell in lines[-1].cells[:3]] == ["3.00", "3.00", "3.00"]
