@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from results.leaderboard import Leaderboard
+from results.leaderboard import Leaderboard, mixed_domains
 from results.report.scale import Axis, Tick
 from results.significance import friedman, nemenyi_cd
 
@@ -40,9 +40,12 @@ class Diagram(NamedTuple):
 def diagram(board: Leaderboard) -> Diagram | None:
     """Average ranks over domains, ties sharing theirs; None with fewer than two methods or domains that are complete.
 
-    These are plain ranks of the means, as Friedman's test has them, not the leaderboard's with statistical ties.
+    These are plain ranks of the means, as Friedman's test has them, not the leaderboard's with statistical ties. Domains
+    that only some methods' backbones were trained on (contaminated for these alone) are left out, as there.
     """
-    means = board.cells.pivot(index="domain", columns="method", values="mean_pct").loc[list(board.plan.domains)]
+    left_out = mixed_domains(board.cells)
+    means = board.cells.pivot(index="domain", columns="method", values="mean_pct")
+    means = means.loc[[domain for domain in board.plan.domains if domain not in left_out]]
     means = means[[name for name in board.methods["method"] if means[name].notna().all()]]
     domains, count = means.shape
     if count < 2 or domains < 2:

@@ -12,11 +12,12 @@ from results.stats import paired_difference
 
 WIDTH, ROW, TOP = 320, 18, 6
 START, STOP = 98, 216
-STEPS, MARGIN = 3, 0.04
+STEPS, MARGIN = 5, 0.04
+"""With five steps or fewer there is always a mark beside zero."""
 
 
 class Pairs(NamedTuple):
-    """`rows`: domains, then "mean seen" and so on; `effects`: (methods, methods, rows, 2), of the first minus the
+    """`rows`: domains, contaminated ones with a †, then "mean seen" and so on; `effects`: (methods, methods, rows, 2), of the first minus the
     second the mean and half width of the 95% interval in percentage points, NaN where an episode lacks."""
 
     rows: list[str]
@@ -62,9 +63,9 @@ def every_pair(episodes: Episodes, board: Leaderboard) -> Pairs:
     filled = {group: [domains.index(d) for d in names] for group, names in groups.items() if names}
     whole = np.isfinite(effects).all(axis=(2, 3))
     means = [_average(effects[:, :, places], whole) for places in filled.values()]
-    return Pairs(
-        [*domains, *(f"mean {group}" for group in filled)], len(domains), np.stack([*_split(effects), *means], 2)
-    )
+    named = [f"{domain} †" if domain in board.contaminated else domain for domain in domains]
+    stacked = np.concatenate([effects, *(mean[:, :, None] for mean in means)], axis=2)
+    return Pairs([*named, *(f"mean {group}" for group in filled)], len(domains), stacked)
 
 
 def panels(pairs: Pairs, methods: Sequence[str], baseline: int) -> tuple[Axis, list[Panel]]:
@@ -95,10 +96,6 @@ def _effect(row: str, i: int, pairs: Pairs, axis: Axis, difference: float, ci95:
 def row_y(i: int, domains: int) -> float:
     """Where row i lies; averages keep a little distance from the domains."""
     return TOP + ROW * (i + 0.5) + (6 if i >= domains else 0)
-
-
-def _split(effects: np.ndarray) -> list[np.ndarray]:
-    return [effects[:, :, i] for i in range(effects.shape[2])]
 
 
 def _average(effects: np.ndarray, whole: np.ndarray) -> np.ndarray:

@@ -5,6 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+FLAT = 1e-6
+"""Values that differ by less are drawn in the middle of an axis of length one."""
+
 
 class Tick(NamedTuple):
     """A marked value: where it lies, in the figure's units, and what it is called."""
@@ -32,6 +35,8 @@ class Axis:
 
 def linear(low: float, high: float, start: float, stop: float, *, most: int = 5) -> Axis:
     """An axis that holds low..high and ends on round values, with at most `most` steps between."""
+    if high - low < FLAT:
+        low, high = low - 0.5, high + 0.5
     step = nice_step(low, high, most)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
     last = max(last, first + 1)

@@ -40,6 +40,13 @@ def test_a_method_that_is_not_complete_is_not_in_the_diagram(rows, plan, without
     assert {name.name for name in drawn.names} == {"ncc", "url"}
 
 
+def test_a_domain_contaminated_for_some_methods_alone_is_left_out(rows, plan):
+    marked = rows.assign(contaminated=(rows["domain"] == "mnist") & (rows["method"] == "url"))
+    assert diagram(leaderboard(marked, plan, seen_states(marked))).domains == 2
+    alike = rows.assign(contaminated=rows["domain"] == "mnist")
+    assert diagram(leaderboard(alike, plan, seen_states(alike))).domains == 3
+
+
 def test_one_method_or_one_domain_makes_no_diagram(rows, plan, make_plan):
     alone = rows[rows["method"] == "ncc"]
     assert diagram(leaderboard(alone, plan, seen_states(alone))) is None

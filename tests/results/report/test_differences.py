@@ -64,3 +64,9 @@ def test_one_method_alone_has_no_panel(rows, plan):
     board = leaderboard(alone, plan, seen_states(alone))
     _, drawn = panels(every_pair(align(alone, plan, ["ncc"]), board), ["ncc"], 0)
     assert drawn == []
+
+
+def test_a_contaminated_domain_is_marked(rows, plan):
+    marked = rows.assign(contaminated=rows["domain"] == "mnist")
+    board = leaderboard(marked, plan, seen_states(marked))
+    assert every_pair(align(marked, plan, ["ncc", "url"]), board).rows[:3] == ["icons", "mnist †", "sprites"]

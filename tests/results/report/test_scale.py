@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from results.report.differences import MARGIN, STEPS
 from results.report.scale import linear, logarithmic, nice_step, snug, spread
 
 spans = st.tuples(st.floats(-1e4, 1e4), st.floats(1e-3, 1e4)).map(lambda each: (each[0], each[0] + each[1]))
@@ -18,6 +19,21 @@ def test_a_linear_axis_holds_its_values_and_ends_on_ticks(span):
     assert axis.high >= span[1] - slack
     assert (axis.ticks[0].at, axis.ticks[-1].at) == (pytest.approx(0), pytest.approx(100))
     assert 2 <= len(axis.ticks) <= 8
+
+
+@pytest.mark.parametrize("value", [0.0, 82.3, 100.0])
+def test_equal_values_lie_inside_a_linear_axis_whose_ticks_differ(value):
+    axis = linear(value, value, 0.0, 100.0)
+    assert 0 < axis.at(value) < 100
+    assert len({tick.label for tick in axis.ticks}) == len(axis.ticks) >= 2
+
+
+@given(st.floats(-50, 0), st.floats(0.01, 50))
+def test_beside_zero_a_forest_has_at_least_one_more_mark(low, length):
+    axis = snug(low, max(low + length, 0.0), 0.0, 100.0, most=STEPS, margin=MARGIN)
+    labels = [tick.label for tick in axis.ticks]
+    assert "0" in labels
+    assert 2 <= len(labels) <= 7
 
 
 @given(spans, st.integers(2, 8))
