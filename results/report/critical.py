@@ -40,8 +40,8 @@ class Diagram(NamedTuple):
 def diagram(board: Leaderboard) -> Diagram | None:
     """Average ranks over domains, ties sharing theirs; None with fewer than two methods or domains that are complete.
 
-    These are plain ranks of the means, as Friedman's test has them, not the leaderboard's with statistical ties. Domains
-    that only some methods' backbones were trained on (contaminated for these alone) are left out, as there.
+    These are plain ranks of the means, as Friedman's test has them, not the leaderboard's with statistical ties.
+    Domains contaminated for some methods alone are left out, as there.
     """
     left_out = mixed_domains(board.cells)
     means = board.cells.pivot(index="domain", columns="method", values="mean_pct")

@@ -13,12 +13,13 @@ from results.stats import paired_difference
 WIDTH, ROW, TOP = 320, 18, 6
 START, STOP = 98, 216
 STEPS, MARGIN = 5, 0.04
-"""With five steps or fewer there is always a mark beside zero."""
+"""Steps that may be as many as five are short enough for a mark beside zero."""
 
 
 class Pairs(NamedTuple):
-    """`rows`: domains, contaminated ones with a †, then "mean seen" and so on; `effects`: (methods, methods, rows, 2), of the first minus the
-    second the mean and half width of the 95% interval in percentage points, NaN where an episode lacks."""
+    """`rows`: domains, contaminated ones with a †, then "mean seen" and so on. `effects`: (methods, methods, rows, 2),
+    of the first minus the second the mean and half width of the 95% interval in percentage points, NaN where an
+    episode lacks."""
 
     rows: list[str]
     domains: int

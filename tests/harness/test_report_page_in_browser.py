@@ -24,16 +24,22 @@ PHONE, DESK = (360, 800), (1280, 900)
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory):
-    """The file of a page of nine methods on five domains."""
-    folder = tmp_path_factory.mktemp("page")
+def stored(tmp_path_factory):
+    """(rows, plan) of nine methods on five domains."""
+    folder = tmp_path_factory.mktemp("store")
     chosen = fill_store(folder / "results.sqlite", domains=5, tasks=40, names=NAMES, contaminated=("dtd",))
     with ResultStore(folder / "results.sqlite") as store:
-        rows, plan = name_methods(store.rows(chosen, COLUMNS), store.entries(chosen)), store.plan(chosen)
+        return name_methods(store.rows(chosen, COLUMNS), store.entries(chosen)), store.plan(chosen)
+
+
+@pytest.fixture(scope="module")
+def page(stored, tmp_path_factory):
+    """The file of their page."""
+    rows, plan = stored
     noise = np.random.default_rng(0).integers(0, 256, (6, 120, 90, 3), dtype=np.uint8)
     images = {domain: DomainImages(classes=7, images=1000, samples=list(noise)) for domain in plan.domains}
     manifest = {"finished": "2026-01-01", "command": ["run", "x" * 300], "packages": {"torch": "2"}}
-    path = folder / "report.html"
+    path = tmp_path_factory.mktemp("page") / "report.html"
     path.write_text(report_page(rows, plan, images=images, manifests=[("run.json", manifest)]), encoding="utf-8")
     return path
 
@@ -197,9 +203,9 @@ def test_the_filter_keeps_the_methods_with_that_in_their_name(opened):
 
 
 def test_columns_intervals_and_ranks_can_be_chosen(opened):
-    assert len(opened.texts("#board thead th")) == 1 + 2 + 3 + 5
+    assert len(opened.texts("#board thead th")) == 1 + 2 + 2 + 5  # name, ranks, means, domains
     opened.choose("#states", "averages only")
-    assert len(opened.texts("#board thead th")) == 1 + 2 + 3
+    assert len(opened.texts("#board thead th")) == 1 + 2 + 2
     opened.choose("#states", "all domains")
     assert opened.texts("#board .ci")
     assert not opened.texts("#board .rank")
@@ -271,6 +277,25 @@ def test_another_baseline_redraws_the_forest_as_it_would_have_been_drawn(opened)
         assert (before[0], before[1], [t[0] for t in before[3]]) == (after[0], after[1], [t[0] for t in after[3]])
         for old, new in zip(before[2], after[2], strict=True):
             assert abs(float(old[4]) - float(new[4])) <= 0.11
+
+
+def test_a_baseline_that_lacks_an_episode_has_no_difference_there(browser, stored, tmp_path):
+    rows, plan = stored
+    lacking = rows[(rows["method"] != "copa") | (rows["domain"] != "omniglot") | (rows["task"] != 3)]
+    (tmp_path / "report.html").write_text(report_page(lacking, plan), encoding="utf-8")
+    opened = Opened(browser, tmp_path / "report.html")
+    opened.choose("#baseline", "copa")
+    numbers = "return [...document.querySelector('.panel').querySelectorAll('.number')].map(t => t.textContent)"
+    shown = opened.script(numbers)
+    assert len(shown) == 5 + 2
+    assert [i for i, words in enumerate(shown) if words == "–"] == [1, 5, 6]
+    opened.choose("#baseline", "ncc")
+    assert "–" not in opened.script(numbers)
+    head(opened, "omniglot").click()
+    assert column(opened, "omniglot")[-1] == ""
+    head(opened, "omniglot").click()
+    assert column(opened, "omniglot")[-1] == ""
+    assert opened.complaints() == []
 
 
 def test_a_chip_shows_and_hides_a_method_in_every_figure(opened):
