@@ -182,7 +182,7 @@ def _summary(
 
 
 def _joined(words: pd.Series) -> str:
-    return "+".join(sorted(set(words)))
+    return "+".join(sorted(set(filter(None, words))))
 
 
 def _average(found: Mapping[str, tuple[float, float]], domains: Sequence[str]) -> tuple[float, float]:

@@ -6,7 +6,7 @@ import unicodedata
 
 from results.outputs.table import AVERAGE_RANK, NOTHING, Shown, ShownBoard, heading
 
-MOST_METHODS = 6  # side by side; more take a further block of lines
+MOST_METHODS = 6  # side by side; more take a further table
 _ESCAPES = {character: f"\\{character}" for character in "_&%#{}$"} | {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",

@@ -1,5 +1,8 @@
 import re
+import string
 
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from results.outputs.markdown import leaderboard_markdown
@@ -40,6 +43,14 @@ def test_awkward_names_are_shown_as_they_are_in_one_cell(make_board, awkward):
     rows = cells(make_board(accuracies, names=names, icons=2))[1:]
     assert {row[0] for row in rows} == {" ".join(name.split()) for name in awkward}
     assert {len(row) for row in rows} == {5}
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.text(string.printable + "é±†", min_size=1).filter(str.strip))
+def test_any_name_is_shown_as_it_is(make_board, name):
+    (row,) = cells(make_board({"a": {"icons": [0.5, 0.5]}}, names={"a": name}, icons=2))[1:]
+    assert row[0] == " ".join(name.split())
+    assert len(row) == 5
 
 
 def test_a_contaminated_cell_has_a_dagger_and_a_missing_one_a_dash(make_board):
