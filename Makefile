@@ -23,7 +23,7 @@ OPTIONS = --seed $(SEED) --out "$(OUT)" \
 # Idle threads sleep instead of spinning, so that processes do not steal each other's cores.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: help benchmark benchmark-images leaderboard ls test test-conformance bench lint pocket-records pretrain-pocket pretrain-sur clean
+.PHONY: help benchmark benchmark-images leaderboard report ls test test-conformance bench lint pocket-records pretrain-pocket pretrain-sur clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+[a-z%-]*:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 28
@@ -45,6 +45,9 @@ benchmark-%: $(READY) ## run another benchmark: make benchmark-meta-dataset-mdl 
 
 leaderboard: $(READY) ## print the last run's leaderboard again and write runs/leaderboard.csv
 	@$(BIN)/metabench leaderboard --out "$(OUT)"
+
+report: $(READY) ## write the last run's results as one page, runs/report.html
+	@$(BIN)/metabench report --out "$(OUT)" $(if $(RECORDS),--records "$(RECORDS)")
 
 ls: $(READY) ## list benchmarks, adapters and backbones
 	@$(BIN)/metabench ls

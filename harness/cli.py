@@ -12,6 +12,7 @@ from harness.cli_leaderboard import leaderboard
 from harness.cli_options import Out
 from harness.cli_published import app as published_app
 from harness.cli_records import app as records_app
+from harness.cli_report import report
 from harness.cli_weights import app as weights_app
 from harness.console import console, fail, names
 
@@ -30,6 +31,7 @@ app.add_typer(cache_app, name="cache")
 app.command("check-adapter")(check_adapter)
 app.command()(leaderboard)
 app.command("new-adapter")(new_adapter)
+app.command("report")(report)
 
 Records = Annotated[
     Path | None, typer.Option("--records", envvar="RECORDS", help="Folder of Meta-Dataset records.", metavar="DIR")
