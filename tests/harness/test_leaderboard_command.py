@@ -36,3 +36,11 @@ def test_a_run_leaves_every_output_and_the_command_writes_the_same_again(ran, me
         (workspace / "runs" / name).unlink()
     assert metabench("leaderboard").status == 0
     assert {name: (workspace / "runs" / name).read_bytes() for name in names} == before
+
+
+@pytest.mark.parametrize("other", [["--with", "published"], ["--significance"], ["--seeds"], ["--plans"]])
+def test_two_things_to_print_are_refused_in_one_line(metabench, other):
+    done = metabench("leaderboard", "--format", "md", *other)
+    assert (done.status, done.out) == (2, "")
+    assert "print something of their own each; leave out one of them" in done.err
+    assert done.err.count("\n") == 1
