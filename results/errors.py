@@ -19,3 +19,7 @@ class LeaderboardError(ResultsError):
 
 class WriteError(ResultsError):
     """A file cannot be written: the disk is full, or the folder is not ours to write to."""
+
+
+class ContenderError(ResultsError):
+    """What is to be compared is not on the plan, or may be several things."""
