@@ -56,6 +56,9 @@ def run(
             "the network's size in 8 bits (off by up to 0.004, noted in every row)."
         ),
     ] = "keep",
+    save_logits: Annotated[
+        bool, typer.Option("--save-logits", help="Keep every episode's logits, in OUT/logits (docs/compare.md).")
+    ] = False,
 ) -> None:
     """Run what is missing of a benchmark, and print its leaderboard."""
     if episodes is not None and _was_given(context, "records"):
@@ -91,6 +94,7 @@ def run(
         pixels=pixels,
         store_dtype=store_dtype,
         compiled=compiled,
+        save_logits=save_logits,
     )
     try:
         run_benchmark(request, console())

@@ -23,3 +23,7 @@ class WriteError(ResultsError):
 
 class ContenderError(ResultsError):
     """What is to be compared is not on the plan, or may be several things."""
+
+
+class LogitsError(ResultsError):
+    """A file of logits that cannot be read."""
