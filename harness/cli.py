@@ -12,6 +12,7 @@ from harness.cli_compare import compare
 from harness.cli_options import BenchmarkName, Datasets, Out, Records, Seed, Split, Tasks
 from harness.cli_records import app as records_app
 from harness.cli_run import run
+from harness.cli_show import show
 from harness.cli_weights import app as weights_app
 from harness.console import console, fail, names
 
@@ -30,6 +31,7 @@ app.command("check-adapter")(check_adapter)
 app.command("compare")(compare)
 app.command("new-adapter")(new_adapter)
 app.command("run")(run)
+app.command("show")(show)
 
 
 @app.command()

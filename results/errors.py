@@ -27,3 +27,7 @@ class ContenderError(ResultsError):
 
 class LogitsError(ResultsError):
     """A file of logits that cannot be read."""
+
+
+class FigureError(ResultsError):
+    """A picture that cannot be drawn as asked."""
