@@ -52,6 +52,7 @@ def draw_episode(path: Path, picture: EpisodePicture) -> None:
     Of a class with more than SHOWN images on a side the first are drawn, and the number of the others is given; of
     queries the wrong ones come first. Raises FigureError for another ending and WriteError naming the file.
     """
+    from matplotlib import rc_context
     from matplotlib.figure import Figure
 
     check_picture_path(path)
@@ -63,11 +64,11 @@ def draw_episode(path: Path, picture: EpisodePicture) -> None:
     figure = Figure(figsize=(inches, total / DPI), dpi=DPI, facecolor="white")
     axes: Axes = figure.add_axes((10 / (width + 20), (losses_h + 10) / total, width / (width + 20), height / total))
     _draw_classes(axes, picture, width, height)
-    figure.text(0.01, 1 - 8 / total, picture.title, va="top", fontsize=10)
+    figure.text(0.01, 1 - 8 / total, picture.title, parse_math=False, va="top", fontsize=10)
     if losses_h:
         box = (0.06, 45 / total, 0.9, (losses_h - 70) / total)
         _draw_losses(figure.add_axes(box), picture.losses)
-    with open_whole(path) as file:
+    with open_whole(path) as file, rc_context({"svg.hashsalt": "metabench"}):
         figure.savefig(file, format=path.suffix.lower().removeprefix("."), metadata=_undated(path))
 
 
@@ -76,7 +77,7 @@ def _draw_classes(axes: Axes, picture: EpisodePicture, width: int, height: int) 
     queries_x = NAMES_W + (SHOWN + 1) * CELL_W + GAP
     for label, name in enumerate(picture.class_names):
         y = label * CELL_H
-        text: dict[str, Any] = {"fontsize": 8, "va": "center"}
+        text: dict[str, Any] = {"fontsize": 8, "va": "center", "parse_math": False}
         axes.text(0, y + SIDE / 2, f"{label}  {_short(name, NAME_LENGTH)}", **text)
         support = np.flatnonzero(picture.support_labels == label)
         for column, i in enumerate(support[:SHOWN]):
@@ -108,7 +109,7 @@ def _mark(axes: Axes, picture: EpisodePicture, predicted: int, label: int, x: in
     axes.add_patch(frame)
     if wrong:
         word = f"{predicted} {_short(picture.class_names[predicted], WORD_LENGTH)}"
-        axes.text(x + SIDE / 2, y + SIDE + 5, word, fontsize=6, color=WRONG, ha="center", va="top", parse_math=False)
+        axes.text(x + SIDE / 2, y + SIDE + 5, word, fontsize=7, color=WRONG, ha="center", va="top", parse_math=False)
 
 
 def _draw_losses(axes: Axes, losses: np.ndarray | None) -> None:

@@ -10,8 +10,8 @@ episodes one after the other:
     predicted  (sum of queries,) int64, the class with the highest logit
     position   (sum of queries,) int64, where the query stands in the plan's episode
 
-The file's metadata hold, as JSON, the list `episodes` of (key, episode_hash, task), and what the rows of the block say:
-domain, adapter, hyperparameters, backbone, dtype, flags.
+The file's metadata hold one entry, `metabench`, a JSON object: the list `episodes` of (key, episode_hash, task), and
+what the rows of the block say (domain, adapter, hyperparameters, backbone, dtype, flags). Equal blocks are equal files.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from results.files import write_whole
 from results.identity import Row, canonical_hash
 
 SUFFIX = ".safetensors"
+ENTRY = "metabench"
 FACTS = ("domain", "adapter", "hyperparameters", "backbone", "dtype", "flags")
 _PER_QUERY = ("labels", "predicted", "position")
 
@@ -83,10 +84,10 @@ def write_logits(folder: Path, episodes: Sequence[EpisodeLogits], row: Row) -> P
         **{n: np.concatenate([getattr(episode, n) for episode in episodes]).astype(np.int64) for n in _PER_QUERY},
     }
     names = [(episode.key, episode.episode_hash, episode.task) for episode in episodes]
-    metadata = {"episodes": json.dumps(names), **{name: str(getattr(row, name)) for name in FACTS}}
+    facts = {"episodes": names, **{name: getattr(row, name) for name in FACTS}}
     keys = hashlib.sha256("".join(episode.key for episode in episodes).encode()).hexdigest()
     path = folder / f"{keys[:16]}{SUFFIX}"
-    write_whole(path, save(tensors, metadata))
+    write_whole(path, save(tensors, {ENTRY: json.dumps(facts)}))  # one entry: safetensors writes several in any order
     return path
 
 
@@ -141,19 +142,19 @@ def read_logits(out: Path) -> Iterator[tuple[Mapping[str, str], EpisodeLogits]]:
 
 def _names(path: Path) -> list[tuple[str, str, int]]:
     try:
-        return [(key, episode_hash, task) for key, episode_hash, task in json.loads(_metadata(path)["episodes"])]
+        return [(key, episode_hash, task) for key, episode_hash, task in _metadata(path)["episodes"]]
     except (KeyError, ValueError, TypeError) as error:
         raise LogitsError(f"{path}: no list of episodes; delete it and run with --save-logits") from error
 
 
-def _metadata(path: Path) -> dict[str, str]:
+def _metadata(path: Path) -> dict[str, Any]:
     """Of a safetensors file: its length (8 bytes, little endian), then JSON. No tensor is read."""
     try:
         with path.open("rb") as file:
             (length,) = struct.unpack("<Q", file.read(8))
             if length > path.stat().st_size:
                 raise ValueError("its header is cut off")
-            return dict(json.loads(file.read(length))["__metadata__"])
+            return dict(json.loads(json.loads(file.read(length))["__metadata__"][ENTRY]))
     except (OSError, ValueError, KeyError, TypeError, struct.error) as error:
         raise _unreadable(path, error) from error
 
