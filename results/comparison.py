@@ -44,7 +44,8 @@ class Comparison:
     def verdict(self) -> str:
         """One or two sentences."""
         total = next(group for group in self.groups.to_dict("records") if group["group"] == "all")
-        over = f"{total['domains']} domain{'s' if total['domains'] != 1 else ''}"
+        many, asked = total["domains"], len(self.domains)
+        over = f"{many if many == asked else f'{many} of {asked}'} domain{'s' if asked != 1 else ''}"
         by = f"{abs(total['diff_pct']):.2f} points ±{total['ci95_pct']:.2f}"
         if total["better"]:
             better, worse = (self.a, self.b) if total["better"] == "a" else (self.b, self.a)
