@@ -25,6 +25,6 @@ def test_every_target_and_option_of_the_readme_exists():
     assert targets <= set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
     assert (REPO / "harness/benchmarks/meta-dataset-mdl.toml").is_file()
     options = set(re.findall(r"(--[a-z][a-z-]*)", README)) - {"--traceback"}
-    source = "".join((REPO / f"harness/{name}.py").read_text() for name in ("cli", "cli_records", "cli_weights"))
+    source = "".join(path.read_text() for path in (REPO / "harness").glob("cli*.py"))
     parameters = {f"--{name.replace('_', '-')}" for name in re.findall(r"^    (\w+): ", source, re.MULTILINE)}
     assert options <= parameters | set(re.findall(r"\"(--[a-z-]+)\"", source))
