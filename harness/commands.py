@@ -50,6 +50,7 @@ def build_request(
     pixels: str,
     store_dtype: str | None,
     compiled: bool,
+    save_logits: bool = False,
 ) -> Request:
     """The request of a run; what is not given comes from the benchmark. Raises HarnessError naming the option."""
     benchmark = load_benchmark(benchmark_name)
@@ -89,6 +90,7 @@ def build_request(
         workers=workers or default_workers(device),
         pixels=checked_pixels(pixels) if features is None else "none",
         store_dtype=checked_store_dtype(store_dtype, network.dtype),
+        save_logits=save_logits,
     )
 
 

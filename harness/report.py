@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from harness.errors import HarnessError, unknown
+from harness.chosen_plan import chosen_plan
+from harness.errors import unknown
 from results.store import ResultStore
 
 if TYPE_CHECKING:
@@ -63,19 +64,6 @@ def show_plans(console: Console, out: Path) -> None:
         for row in store.plans().to_dict("records"):
             facts = f"{row['benchmark']} {row['split']}, {row['tasks']} episodes a domain, seed {row['seed']}"
             console.print(f"{row['plan_hash'][:12]}  {facts}, last used {row['last_used']}", highlight=False)
-
-
-def chosen_plan(store: ResultStore, plan: str | None) -> str:
-    """Hash of the plan used last, or of the one that begins with `plan`. Raises HarnessError for none, or several."""
-    known = store.plans()["plan_hash"].tolist()
-    if not known:
-        raise HarnessError(f"{store.path.parent}: no plan has been run yet; `metabench run` makes one")
-    matching = [name for name in known if name.startswith(plan or "")]
-    if not matching:
-        raise unknown("plan", plan or "", [name[:12] for name in known])
-    if plan and len(matching) > 1:
-        raise HarnessError(f"--plan {plan} fits {', '.join(name[:12] for name in matching)}; give more of it")
-    return matching[0]
 
 
 def report(store: ResultStore, plan_hash: str, out: Path, console: Console) -> Leaderboard:

@@ -7,9 +7,9 @@ import msgspec
 from rich.console import Console
 from rich.filesize import decimal
 
+from harness.chosen_plan import chosen_plan
 from harness.domain_images import images_of
 from harness.errors import HarnessError
-from harness.report import chosen_plan
 from results.entries import name_methods
 from results.files import write_whole
 from results.report.page import COLUMNS, report_page

@@ -30,7 +30,8 @@ class Request:
     """One run. `named`: the user chose the domains by name; `hyper`: see harness.methods; `tasks`: None for the
     benchmark's number, or for all dumped episodes; `source`: where episodes come from; `out`: where results go;
     `cache`: where what can be made again is kept; `vectors`: the same for embeddings; `workers`: processes that adapt
-    at the same time; `pixels`: see harness.pixels; `store_dtype`: precision of the vectors that are kept."""
+    at the same time; `pixels`: see harness.pixels; `store_dtype`: precision of the vectors that are kept;
+    `save_logits`: keep every episode's logits in `out`."""
 
     benchmark: Benchmark
     domains: tuple[Domain, ...]
@@ -49,6 +50,7 @@ class Request:
     workers: int
     pixels: Pixels
     store_dtype: str
+    save_logits: bool = False
 
 
 def usual_store_dtype(dtype: str) -> str:

@@ -23,3 +23,15 @@ class WriteError(ResultsError):
 
 class PublishedError(ResultsError):
     """A published table that is not shipped."""
+
+
+class ContenderError(ResultsError):
+    """What is to be compared is not on the plan, or may be several things."""
+
+
+class LogitsError(ResultsError):
+    """A file of logits that cannot be read."""
+
+
+class FigureError(ResultsError):
+    """A picture that cannot be drawn as asked."""

@@ -71,6 +71,17 @@ def test_the_first_episodes_of_a_longer_plan_are_the_shorter_plan():
     assert planned(tasks=30).hashes[:10] == planned(tasks=10).hashes
 
 
+@pytest.mark.parametrize("task", [0, 7, 29])
+def test_an_episode_alone_is_the_same_episode(task):
+    plan = planned()
+    alone = plan.only(task)
+    assert alone.hashes == (plan.hashes[task],)
+    assert len(alone) == 1
+    names = [name for name in plan.episode(0)._fields if not name.endswith("_images")]
+    for name in names:
+        assert np.array_equal(getattr(alone.episode(0), name), getattr(plan.episode(task), name))
+
+
 def test_another_seed_domain_or_protocol_gives_other_episodes():
     plans = [planned(), planned(seed=1), planned(domain="other"), planned(max_num_query=5)]
     assert len({hash for plan in plans for hash in plan.hashes}) == 4 * 30
