@@ -113,9 +113,11 @@ def _mark(axes: Axes, picture: EpisodePicture, predicted: int, label: int, x: in
 
 
 def _draw_losses(axes: Axes, losses: np.ndarray | None) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     assert losses is not None
     axes.plot(np.arange(len(losses)), losses, color="#1565c0", lw=1.5)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("step of adaptation", fontsize=8)
     axes.set_ylabel("loss on the support", fontsize=8)
     axes.tick_params(labelsize=7)
