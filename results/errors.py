@@ -19,3 +19,7 @@ class LeaderboardError(ResultsError):
 
 class WriteError(ResultsError):
     """A file cannot be written: the disk is full, or the folder is not ours to write to."""
+
+
+class AnalysisError(ResultsError):
+    """Arrays that are not the representation of an episode."""
