@@ -12,7 +12,7 @@ import adapters
 import backbones
 from episodes.plan import blocks
 from episodes.plan_file import save_plan
-from harness.blocks import BLOCK, Block
+from harness.blocks import BLOCK, Block, evaluate_block
 from harness.cautions import cautions
 from harness.cells import Cell, Run, prepare, record, row_of
 from harness.console import say
@@ -51,11 +51,18 @@ def compute(current: Run, store: ResultStore, console: Console) -> tuple[int, in
     """Compute and store what the store lacks of a run; the number of images embedded and of episodes computed."""
     record(store, current)
     todo = list(_missing_blocks(store, current))
+    embedded, jobs = ready_blocks(current, todo, console)
+    return embedded, _adapt(current, todo, jobs, store, console)
+
+
+def ready_blocks(current: Run, todo: list[tuple[Cell, range]], console: Console) -> tuple[int, Iterator[Block]]:
+    """Make the pixels, maps and embeddings that these blocks lack: the number of images embedded, and the blocks as
+    work for the engine. To be called while the `cache_in_use`."""
     cells = [cell for cell, _ in todo]
     maps = choose_maps(current, cells, console)
     pixels = _keep_pixels(current, cells, maps, console)
     embedded = _embed(current, cells, maps, pixels, console)
-    return embedded, _adapt(current, todo, maps, pixels, store, console)
+    return embedded, _jobs(current, todo, maps, pixels)
 
 
 def _missing_blocks(store: ResultStore, current: Run) -> Iterator[tuple[Cell, range]]:
@@ -114,8 +121,7 @@ def _embed(
 def _adapt(
     current: Run,
     todo: list[tuple[Cell, range]],
-    maps: Mapping[str, KeptMaps],
-    pixels: Mapping[str, PixelChoice],
+    jobs: Iterator[Block],
     store: ResultStore,
     console: Console,
 ) -> int:
@@ -127,7 +133,7 @@ def _adapt(
     say(console, f"episodes  {names}: {state}")
     cells = {(cell.domain.name, cell.configured.adapter_hash): cell for cell in current.cells}
     with bar(console, "adapt", total) as advance:
-        for block, results in run_blocks(_jobs(current, todo, maps, pixels), request.workers if todo else 1):
+        for block, results in run_blocks(jobs, request.workers if todo else 1, evaluate_block):
             cell = cells[block.data.plan.domain, block.adapter_hash]
             store.add([row_of(current, cell, result) for result in results])
             advance(len(results))

@@ -32,8 +32,8 @@ def nemd(z: ArrayLike, assignments: ArrayLike, *, max_pairs: int = 50, seed: int
     """NEMD of embeddings z (n, d), set to length one, whose prototypes or classes are `assignments` (n,).
 
     The distance of two classes is the mean Euclidean distance of their points in the cheapest matching (W1); of the
-    larger class as many points are drawn as the smaller has. Of more than `max_pairs` pairs so many are drawn. The fewer
-    points, the larger the distance: compare values of the same episodes only.
+    larger class as many points are drawn as the smaller has. Of more than `max_pairs` pairs so many are drawn. Fewer
+    points make the distance larger: compare values of the same episodes only.
     """
     points = unit(z)
     classes, own = np.unique(labels_of(assignments, len(points)), return_inverse=True)
