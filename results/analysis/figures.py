@@ -108,11 +108,11 @@ def sweep_figure(sweep: pd.DataFrame) -> Figure:
     """Validation loss against the gap as both kinds are moved apart; a dot where the method itself is."""
 
     def draw(axis: Axes, method: str, part: pd.DataFrame, colour: str) -> None:
-        axis.plot(part["gap"], part["loss"], color=colour, label=method)
+        axis.plot(part["along"], part["loss"], color=colour, label=method)
         here = part[part["shift"] == 0]
-        axis.plot(here["gap"], here["loss"], "o", ms=5, color=colour)
+        axis.plot(here["along"], here["loss"], "o", ms=5, color=colour)
 
-    return _small_multiples(sweep, draw, "gap ‖Δ‖ of unit vectors", "validation loss")
+    return _small_multiples(sweep, draw, "gap of unit vectors in its own direction", "validation loss")
 
 
 def spectrum_figure(spectra: pd.DataFrame, kind: str) -> Figure:

@@ -87,14 +87,15 @@ def direction_table(direction: pd.DataFrame) -> Table:
 def best_shift_table(best: pd.DataFrame) -> Table:
     """Where the validation loss would be least."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for heading in ("domain", "method", "best shift", "loss there", "episodes best at a wider gap"):
+    for heading in ("domain", "method", "best shift", "change of loss", "episodes best at a wider gap"):
         table.add_column(heading, justify="left" if heading in ("domain", "method") else "right")
     for line in best.to_dict("records"):
         if not line["n"]:
             table.add_row(Text(line["domain"]), Text(line["method"]), "–", "–", "–")
             continue
-        change = f"{line['loss_change']:+.3f} ±{line['loss_change_ci95']:.3f}"
-        shift, share = f"{line['best_shift']:+.2f}", f"{line['share_wider']:.0%} of {line['n']}"
+        moved = line["best_shift"] != 0
+        change = f"{line['loss_change']:+.3f} ±{line['loss_change_ci95']:.3f}" if moved else "–"
+        shift, share = f"{line['best_shift']:+.2f}" if moved else "0", f"{line['share_wider']:.0%} of {line['n']}"
         table.add_row(Text(line["domain"]), Text(line["method"]), shift, change, share)
     return table
 

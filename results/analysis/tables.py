@@ -71,17 +71,18 @@ def direction(episodes: pd.DataFrame, measure: str = "gap") -> pd.DataFrame:
 
 
 def mean_sweep(sweeps: pd.DataFrame) -> pd.DataFrame:
-    """Mean gap and loss at each shift: domain, method, shift, gap, loss, loss_ci95, n.
+    """Means at each shift: domain, method, shift, gap, along, loss, loss_ci95, n.
 
-    `sweeps`: domain, method, task, shift, gap, loss; episodes without a gap to widen (NaN) are left out at all shifts.
+    `sweeps`: domain, method, task and the columns of `gap_and_loss`; episodes without a gap to widen (NaN) are left out
+    at all shifts.
     """
     keys = ["domain", "method", "task"]
     movable = sweeps[sweeps.groupby(keys)["loss"].transform(lambda losses: losses.notna().all())]
     lines = [
-        (*key, part["gap"].mean(), *mean_ci95(part["loss"]), len(part))
+        (*key, part["gap"].mean(), part["along"].mean(), *mean_ci95(part["loss"]), len(part))
         for key, part in movable.groupby(["domain", "method", "shift"], sort=False)
     ]
-    return pd.DataFrame(lines, columns=["domain", "method", "shift", "gap", "loss", "loss_ci95", "n"])
+    return pd.DataFrame(lines, columns=["domain", "method", "shift", "gap", "along", "loss", "loss_ci95", "n"])
 
 
 def best_shifts(sweeps: pd.DataFrame) -> pd.DataFrame:

@@ -28,12 +28,20 @@ def test_the_gap_closes_at_minus_its_length_and_opens_with_the_shift(two_heads):
     assert found["gap"].iloc[1:].is_monotonic_increasing
     assert found["gap"].iloc[0] < 0.3 * before
     assert found["gap"].iloc[-1] > 1.2
+    assert found["along"].is_monotonic_increasing
+
+
+def test_past_each_other_the_gap_is_wide_again_on_the_other_side(two_heads):
+    z, c, queries, labels = two_heads
+    found = gap_and_loss(z, c, queries, labels, shifts=[-2.0])
+    assert found["gap"].item() > 0.5
+    assert found["along"].item() < -0.5
 
 
 def test_without_a_gap_there_is_no_direction_to_move_in(random_task):
     z, labels = random_task(6, equal_shots=1)
     found = gap_and_loss(z, class_means(z, labels), z, labels).set_index("shift")
-    assert found.index.tolist() == SHIFTS.tolist()
+    assert found.index.tolist() == [*SHIFTS]
     assert found.loc[0.0].notna().all()
     assert found.drop(0.0).isna().all(axis=None)
 
