@@ -74,6 +74,7 @@ def embedding_figure(examples: Sequence[Example]) -> Figure:
     axes = figure.subplots(len(domains), len(methods), squeeze=False)
     for axis in axes.flat:
         axis.set(xticks=[], yticks=[])
+        axis.set_aspect("equal", "datalim")
     for example in examples:
         axis = axes[domains.index(example.domain), methods.index(example.method)]
         _scatter(axis, example)

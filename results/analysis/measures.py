@@ -33,11 +33,15 @@ class Measured(NamedTuple):
     explained: np.ndarray
 
 
+GAPS = {
+    "gap": "at length one, every prototype counted once",
+    "gap_by_sample": "at length one, prototypes counted as often as their class has samples",
+    "gap_raw": "as they are, every prototype counted once",
+    "gap_raw_by_sample": "as they are, prototypes counted by samples: 0 for class means",
+}
+"""How the vectors of each definition of the gap are averaged; CoPA's figures fit the first."""
 MEASURES = {
-    "gap": "of unit vectors, every prototype counted once: the definition that CoPA's figures fit",
-    "gap_by_sample": "of unit vectors, prototypes counted as often as their class has samples",
-    "gap_raw": "of vectors as they are, every prototype counted once",
-    "gap_raw_by_sample": "of vectors as they are, prototypes counted by samples; 0 for plain class means",
+    **{name: f"gap between prototypes and images, vectors averaged {how}" for name, how in GAPS.items()},
     "nemd": "mean earth mover's distance between classes on the unit sphere",
     "spread": "mean distance from the class mean on the unit sphere",
     "nemd_over_spread": "nemd / spread",
@@ -54,7 +58,6 @@ MEASURES = {
     "accuracy": "fraction of the queries that are right",
 }
 """What each number of a row is; all but the last two are of the support set."""
-GAPS = ("gap", "gap_by_sample", "gap_raw", "gap_raw_by_sample")
 
 
 def measure(episode: Representation, *, seed: int = 0) -> Measured:

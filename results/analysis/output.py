@@ -13,7 +13,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from results.analysis.measures import MEASURES
+from results.analysis.measures import GAPS, MEASURES
 from results.analysis.tables import FROZEN, NARROWS, WIDENS
 from results.files import write_whole
 
@@ -81,6 +81,20 @@ def direction_table(direction: pd.DataFrame) -> Table:
             f"{line['both_share']:.0%}",
             Text(line["verdict"], style=_STYLES[line["verdict"]]),
         )
+    return table
+
+
+def definitions_table(direction: pd.DataFrame) -> Table:
+    """In how many domains each part of the claim holds, by definition of the gap (`direction` of several measures)."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("definition", no_wrap=True)
+    for heading in (f"{NARROWS} < {FROZEN}", f"{FROZEN} < {WIDENS}", "both"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("vectors are averaged")
+    for measure in direction["measure"].unique():
+        here = direction[direction["measure"] == measure]
+        counts = [f"{(here[part] == 'holds').sum()} of {len(here)}" for part in ("narrows", "widens", "verdict")]
+        table.add_row(measure, *counts, GAPS[measure])
     return table
 
 

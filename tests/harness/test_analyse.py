@@ -60,9 +60,11 @@ def test_accuracies_are_those_of_a_run_on_the_same_episodes(analyse, run_ok, rea
     assert document["backbone"] == "raw-pixels"
 
 
+@pytest.mark.faults
 def test_the_number_of_workers_changes_no_byte(analyse, workspace):
+    few = "--datasets", "reds", "--tasks", 21, "--adapters", "url", "--no-figures"
     for out, workers in (("one", 1), ("two", 2)):
-        done = analyse("--tasks", 21, "--adapters", "url", "--no-figures", "--workers", workers, "--out", out)
+        done = analyse(*few, "--workers", workers, "--out", out)
         assert done.status == 0, done.err
     for name in FILES:
         assert (workspace / f"one/analysis/{name}.csv").read_bytes() == (
@@ -71,12 +73,13 @@ def test_the_number_of_workers_changes_no_byte(analyse, workspace):
 
 
 def test_ncc_is_the_frozen_state_and_measured_once_asked_for_or_not(analyse, read):
-    assert analyse("--tasks", 2, "--adapters", "mokd", "--no-figures", "--workers", 1).status == 0
+    options = "--datasets", "reds", "--tasks", 2, "--no-figures", "--workers", 1
+    assert analyse("--adapters", "mokd", *options).status == 0
     without = read("episodes")
-    assert analyse("--tasks", 2, "--adapters", "mokd,ncc", "--no-figures", "--workers", 1).status == 0
+    assert analyse("--adapters", "mokd,ncc", *options).status == 0
     assert read("episodes") == without
     assert {line["method"] for line in without} == {"frozen", "mokd"}
-    assert len(without) == 2 * 2 * 2
+    assert len(without) == 2 * 2
 
 
 def test_two_names_of_one_configuration_are_both_in_the_tables(analyse, read):

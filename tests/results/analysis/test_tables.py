@@ -16,7 +16,7 @@ from results.analysis.gap import gap_norm
 from results.analysis.gap_and_loss import cross_entropy
 from results.analysis.measures import GAPS, MEASURES, Representation, measure
 from results.analysis.nemd import nemd
-from results.analysis.output import best_shift_table, direction_table, summary_table, write_tables
+from results.analysis.output import best_shift_table, definitions_table, direction_table, summary_table, write_tables
 from results.analysis.tables import best_shifts, direction, mean_sweep, summary
 from results.analysis.vectors import class_means
 from results.stats import mean_ci95, paired_difference
@@ -202,13 +202,31 @@ def test_what_is_printed_names_domains_methods_and_verdicts(made):
     for table in (
         summary_table(made.tables["gap"]),
         direction_table(made.tables["direction"].query("measure == 'gap'")),
+        definitions_table(made.tables["direction"]),
         best_shift_table(made.tables["best_shift"]),
     ):
         screen.print(table)
     text = screen.file.getvalue()
-    for word in (*DOMAINS, *METHODS, "D-B", "url < frozen", "verdict", "best shift"):
+    for word in (*DOMAINS, *METHODS, *GAPS, "D-B", "url < frozen", "verdict", "best shift"):
         assert word in text
     assert max(map(len, text.splitlines())) <= 120
+
+
+def test_the_definitions_are_counted_each_for_itself():
+    rows = [
+        {"measure": measure, "domain": domain, "narrows": narrows, "widens": "holds", "verdict": verdict}
+        for measure, domain, narrows, verdict in (
+            ("gap", "a", "holds", "holds"),
+            ("gap", "b", "fails", "fails"),
+            ("gap_raw", "a", "unclear", "unclear"),
+            ("gap_raw", "b", "fails", "fails"),
+        )
+    ]
+    screen = Console(width=120, file=io.StringIO(), force_terminal=False)
+    screen.print(definitions_table(pd.DataFrame(rows)))
+    lines = [line.split() for line in screen.file.getvalue().splitlines() if line.strip().startswith("gap")]
+    assert lines[0][:10] == ["gap", "1", "of", "2", "2", "of", "2", "1", "of", "2"]
+    assert lines[1][:10] == ["gap_raw", "0", "of", "2", "2", "of", "2", "0", "of", "2"]
 
 
 def test_every_figure_is_a_png_and_an_svg_that_names_its_methods_and_comes_out_the_same(made, tmp_path):
