@@ -7,7 +7,7 @@ import typer
 
 from harness.console import console, fail, names
 
-app = typer.Typer(help="Look into the representations that adapters make.", no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True)
 
 
 @app.callback()

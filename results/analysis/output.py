@@ -29,6 +29,7 @@ SHOWN = {
     "loss": ("loss", 2),
     "accuracy": ("acc %", 1),
 }
+LONG_NAME = 16
 _STYLES = {"holds": "green", "fails": "red", "unclear": "yellow"}
 
 
@@ -57,7 +58,7 @@ def summary_table(summary: pd.DataFrame) -> Table:
             numbers = here[here["method"] == method].set_index("measure")
             table.add_row(
                 Text(domain if not place else ""),
-                Text(method, style="dim" if method == FROZEN else ""),
+                Text(_broken(method), style="dim" if method == FROZEN else ""),
                 *(_shown(numbers, measure) for measure in SHOWN),
                 end_section=place == here["method"].nunique() - 1,
             )
@@ -112,6 +113,11 @@ def best_shift_table(best: pd.DataFrame) -> Table:
         shift, share = f"{line['best_shift']:+.2f}" if moved else "0", f"{line['share_wider']:.0%} of {line['n']}"
         table.add_row(Text(line["domain"]), Text(line["method"]), shift, change, share)
     return table
+
+
+def _broken(method: str) -> str:
+    """A long name's hyper-parameters on a line of their own."""
+    return method if len(method) <= LONG_NAME else method.replace("(", "\n(", 1)
 
 
 def _shown(numbers: pd.DataFrame, measure: str) -> str:
