@@ -82,7 +82,10 @@ def measure_block(block: Block, shown: Mapping[str, int]) -> list[Looked]:
 
 def _with_frozen(request: Request, console: Console) -> Request:
     """The request with nearest centroid first, which is the frozen state, unless several networks leave it no features
-    of its own."""
+    of its own. Raises HarnessError for an adapter of that name."""
+    taken = next((method.name for method in request.methods if method.label == FROZEN), None)
+    if taken:
+        raise HarnessError(f"{taken}: the tables call the state before adaptation {FROZEN!r}; rename the file")
     if len(backbones.members_of(request.backbone.load(request.device))) > 1:
         say(console, "several networks: there is no one frozen embedding to compare with")
         return request

@@ -112,6 +112,11 @@ def test_an_adapter_whose_representation_is_broken_is_named_with_the_episode(ana
     assert "2 dimensions and prototypes of 3" in done.error
 
 
+def test_an_adapter_cannot_be_called_frozen(analyse, workspace):
+    (workspace / "frozen.py").write_text("")
+    assert "rename the file" in analyse("--tasks", 1, "--adapters", "frozen.py").error
+
+
 def test_a_method_over_several_backbones_is_measured_without_a_frozen_state(analyse, read):
     several = "--adapters", "sur", "--backbone", "raw-pixels+raw-pixels"
     done = analyse("--datasets", "reds", "--tasks", 2, "--no-figures", "--workers", 1, *several)
