@@ -5,11 +5,11 @@ from __future__ import annotations
 import functools
 import hashlib
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from backbones.contract import Backbone
 
+Look = TypeVar("Look")
 BLOCK = 20
 """Episodes per block. Fixed: blocks decide what is computed together, so they must not depend on the machine."""
 
@@ -49,6 +50,11 @@ class Block:
     count: int
     keep_logits: bool = False
     keep_losses: bool = False
+
+    @property
+    def tasks(self) -> range:
+        """The episodes, by their numbers in the domain's plan."""
+        return range(self.first, self.first + self.count)
 
 
 class BackboneSource(Protocol):
@@ -90,6 +96,16 @@ class GivenBackbone(NamedTuple):
         return self.backbone
 
 
+class Adapted(NamedTuple):
+    """One episode after adaptation; `logits` (m, way) are the predictor's answers to its queries."""
+
+    task: int
+    adapter: Adapter
+    made: Task
+    predictor: Predictor
+    logits: torch.Tensor
+
+
 class EpisodeResult(NamedTuple):
     """`accuracy`: fraction of the queries; `wall_s`: seconds of adapting and answering. Where the block keeps them:
     `logits` (m, way) and `labels` (m,) in the order of `harness.inputs.query_order`; `losses` (steps,), before each
@@ -105,16 +121,36 @@ class EpisodeResult(NamedTuple):
 
 def evaluate_block(block: Block) -> list[EpisodeResult]:
     """Run the adapter on every episode of the block, alone on one thread: results do not depend on the workers."""
+    with _one_thread():
+        adapter, backbone = _load(block)
+        if _together(adapter, block.device):
+            return _evaluate_together(block, block.tasks, adapter, backbone)
+        return [_evaluate(block, task, adapter, backbone) for task in block.tasks]
+
+
+def inspect_block(block: Block, look: Callable[[Adapted], Look]) -> list[Look]:
+    """What `look` makes of every episode of the block, adapted to one after the other."""
+    with _one_thread():
+        adapter, backbone = _load(block)
+        found = []
+        for task in block.tasks:
+            made = make_task(block.data, task, adapter, backbone, block.device)
+            with _told(block, str(task)):
+                predictor = adapter.adapt(made.support, rng=_generator(block, task))
+                logits = _answer(predictor, made)
+                _check(block, task, made, logits)
+                found.append(look(Adapted(task, adapter, made, predictor, logits)))
+        return found
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
     import torch
 
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        adapter, backbone = _load(block)
-        tasks = range(block.first, block.first + block.count)
-        if _together(adapter, block.device):
-            return _evaluate_together(block, tasks, adapter, backbone)
-        return [_evaluate(block, task, adapter, backbone) for task in tasks]
+        yield
     finally:
         torch.set_num_threads(threads)
 
@@ -181,6 +217,8 @@ def _told(block: Block, episodes: str) -> Iterator[None]:
     """Whatever a plug-in does wrong, its user is told which one and where."""
     try:
         yield
+    except HarnessError:
+        raise
     except Exception as error:
         where = f"adapter {block.adapter!r}, {block.data.plan.domain}, episode {episodes}"
         raise HarnessError(f"{where}: {type(error).__name__}: {error} (--traceback shows the place)") from error
@@ -189,17 +227,21 @@ def _told(block: Block, episodes: str) -> Iterator[None]:
 def _result(block: Block, task: int, made: Task, logits: torch.Tensor, wall_s: float) -> EpisodeResult:
     import torch
 
+    _check(block, task, made, logits)
+    result = EpisodeResult(task, float((logits.argmax(dim=1) == made.query_labels).double().mean()), wall_s)
+    if not block.keep_logits:
+        return result
+    exact = logits if logits.dtype == torch.float64 else logits.float()
+    return result._replace(logits=exact.numpy(), labels=made.query_labels.numpy())
+
+
+def _check(block: Block, task: int, made: Task, logits: torch.Tensor) -> None:
     where = f"adapter {block.adapter!r}, {block.data.plan.domain}, episode {task}"
     expected = len(made.query_labels), made.support.way
     if logits.shape != expected:
         raise HarnessError(f"{where}: logits of shape {tuple(logits.shape)}, expected {expected}")
     if not logits.isfinite().all():
         raise HarnessError(f"{where}: logits hold NaN or infinity; a smaller learning rate may help")
-    result = EpisodeResult(task, float((logits.argmax(dim=1) == made.query_labels).double().mean()), wall_s)
-    if not block.keep_logits:
-        return result
-    exact = logits if logits.dtype == torch.float64 else logits.float()
-    return result._replace(logits=exact.numpy(), labels=made.query_labels.numpy())
 
 
 def _generator(block: Block, task: int) -> torch.Generator:

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from harness.cli_adapters import check_adapter, new_adapter
+from harness.cli_analyse import app as analyse_app
 from harness.cli_cache import app as cache_app
 from harness.cli_compare import compare
 from harness.cli_leaderboard import leaderboard
@@ -27,6 +28,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(analyse_app, name="analyse")
 app.add_typer(weights_app, name="weights")
 app.add_typer(published_app, name="published")
 app.add_typer(records_app, name="records")

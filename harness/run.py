@@ -14,7 +14,7 @@ import adapters
 import backbones
 from episodes.plan import blocks
 from episodes.plan_file import save_plan
-from harness.blocks import BLOCK, Block, EpisodeResult
+from harness.blocks import BLOCK, Block, EpisodeResult, evaluate_block
 from harness.cautions import cautions
 from harness.cells import Cell, Run, logits_of, prepare, record, row_of
 from harness.console import say
@@ -80,8 +80,8 @@ def evaluated(
 ) -> Iterator[tuple[Cell, list[EpisodeResult]]]:
     """The results of these blocks, in order of completion. `losses`: let adapters tell theirs."""
     cells = {(cell.domain.name, cell.configured.adapter_hash): cell for cell in current.cells}
-    jobs = (dataclasses.replace(block, keep_losses=losses) for block in _jobs(current, todo, inputs))
-    for block, results in run_blocks(jobs, current.request.workers if todo else 1):
+    units = (dataclasses.replace(block, keep_losses=losses) for block in blocks_of(current, todo, inputs))
+    for block, results in run_blocks(units, current.request.workers if todo else 1, evaluate_block):
         yield cells[block.data.plan.domain, block.adapter_hash], results
 
 
@@ -172,7 +172,7 @@ def _other_than_stored(store: ResultStore, rows: Sequence[Row]) -> list[str]:
     ]
 
 
-def _jobs(current: Run, todo: list[tuple[Cell, range]], inputs: Inputs) -> Iterator[Block]:
+def blocks_of(current: Run, todo: list[tuple[Cell, range]], inputs: Inputs) -> Iterator[Block]:
     """The blocks as work for the engine; a domain's features are loaded when its turn comes."""
     request, features = current.request, None
     networks = backbones.members_of(current.backbone)

@@ -35,3 +35,7 @@ class LogitsError(ResultsError):
 
 class FigureError(ResultsError):
     """A picture that cannot be drawn as asked."""
+
+
+class AnalysisError(ResultsError):
+    """Arrays that are not the representation of an episode."""

@@ -2,12 +2,13 @@
 
 import os
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
 
 from episodes.decoders import leave_with_parent
-from harness.blocks import Block, EpisodeResult, evaluate_block
+from harness.blocks import Block
 
-BlockResult = tuple[Block, list[EpisodeResult]]
+Result = TypeVar("Result")
 
 
 def default_workers(device: str) -> int:
@@ -15,11 +16,13 @@ def default_workers(device: str) -> int:
     return len(os.sched_getaffinity(0)) if device == "cpu" else 1
 
 
-def run_blocks(blocks: Iterable[Block], workers: int) -> Iterator[BlockResult]:
-    """Every block with its results, in order of completion; blocks are taken from the iterable as workers free up."""
+def run_blocks(
+    blocks: Iterable[Block], workers: int, work: Callable[[Block], list[Result]]
+) -> Iterator[tuple[Block, list[Result]]]:
+    """Every block with what `work` makes of it, in order of completion; blocks are taken as workers free up."""
     if workers == 1:
         for block in blocks:
-            yield block, evaluate_block(block)
+            yield block, work(block)
         return
     from joblib import Parallel, delayed
 
@@ -33,11 +36,11 @@ def run_blocks(blocks: Iterable[Block], workers: int) -> Iterator[BlockResult]:
     # joblib replaces a worker between two blocks when it has grown by 300 MB, as one that trains a network does.
     warnings.filterwarnings("ignore", "A worker stopped while some jobs were given", UserWarning)
     parallel = Parallel(n_jobs=workers, return_as="generator_unordered", max_nbytes="1M", mmap_mode="r")
-    for number, results in parallel(delayed(_evaluate)(number, block) for number, block in numbered()):
+    for number, results in parallel(delayed(_work)(number, block, work) for number, block in numbered()):
         yield waiting.pop(number), results
 
 
-def _evaluate(number: int, block: Block) -> tuple[int, list[EpisodeResult]]:
+def _work(number: int, block: Block, work: Callable[[Block], list[Result]]) -> tuple[int, list[Result]]:
     """Answer with the number alone: sending the block back would copy its features."""
     leave_with_parent()
-    return number, evaluate_block(block)
+    return number, work(block)

@@ -1,0 +1,73 @@
+"""`metabench analyse`: what adaptation does to representations."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.console import console, fail, names
+
+app = typer.Typer(no_args_is_help=True)
+
+
+@app.callback()
+def analyse() -> None:
+    """Look into the representations that adapters make."""
+
+
+@app.command()
+def gap(
+    benchmark: Annotated[str, typer.Option(help="Name of a benchmark (see `metabench ls`) or a TOML file.")] = "pocket",
+    datasets: Annotated[str | None, typer.Option(help="Some of its domains only, as in mnist,icons.")] = None,
+    adapters: Annotated[str, typer.Option(help="As in url,'copa(lr=0.01)'; ncc is the frozen state.")] = "ncc,url,copa",
+    hyper: Annotated[str, typer.Option(help="official or fixed, as for `metabench run`.")] = "official",
+    tasks: Annotated[int, typer.Option(min=1, help="Episodes per domain: the first of those of a run.")] = 20,
+    backbone: Annotated[str | None, typer.Option(help="As for `metabench run` (default: the benchmark's).")] = None,
+    weights: Annotated[Path | None, typer.Option(help="Weights for a backbone that has none of its own.")] = None,
+    split: Annotated[str | None, typer.Option(help="train, valid or test (default: the benchmark's).")] = None,
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of episodes and stochastic methods.")] = 0,
+    out: Annotated[Path, typer.Option(help="Tables and figures go to its folder `analysis`.")] = Path("runs"),
+    records: Annotated[
+        Path | None, typer.Option(envvar="RECORDS", help="Folder of Meta-Dataset records.", metavar="DIR")
+    ] = None,
+    episodes: Annotated[Path | None, typer.Option(help="Dumped episodes instead of sampled ones.")] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1 ...")] = "cpu",
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes (default: one per core; 1 on a GPU).")] = None,
+    figures: Annotated[bool, typer.Option(help="Draw the figures.")] = True,
+) -> None:
+    """Measure the gap between prototypes and images before and after adaptation, and what goes with it.
+
+    Writes gap.csv, direction.csv, gap_and_loss.csv, best_shift.csv, episodes.csv, spectra.csv, gap.json and figures.
+    """
+    if episodes is not None and records is not None:
+        fail("error: --episodes brings its own images, so that --records has no use; leave out one of them", 2)
+
+    from harness.analyse_command import analyse_gap
+    from harness.commands import build_request
+
+    request = build_request(
+        benchmark,
+        adapters=adapters,
+        hyper=hyper,
+        datasets=names(datasets),
+        tasks=tasks,
+        backbone=backbone,
+        weights=weights,
+        split=split,
+        seed=seed,
+        out=out,
+        records=records,
+        episodes=episodes,
+        features=None,
+        trained_on=None,
+        device=device,
+        dtype="float32",
+        workers=workers,
+        pixels="keep",
+        store_dtype=None,
+        compiled=False,
+    )
+    try:
+        analyse_gap(request, console(), figures=figures)
+    except KeyboardInterrupt:
+        fail("stopped; embeddings are kept, the episodes are measured again next time", 130)
