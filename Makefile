@@ -23,7 +23,7 @@ OPTIONS = --seed $(SEED) --out "$(OUT)" \
 # Idle threads sleep instead of spinning, so that processes do not steal each other's cores.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: help benchmark benchmark-images leaderboard report ls test test-conformance bench lint pocket-records pretrain-pocket pretrain-sur clean
+.PHONY: help benchmark benchmark-images leaderboard report ls test test-conformance test-faults bench coverage lint pocket-records pretrain-pocket pretrain-sur clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+[a-z%-]*:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 28
@@ -43,7 +43,7 @@ benchmark-images: $(READY) ## five way, five shot, with the methods that work in
 benchmark-%: $(READY) ## run another benchmark: make benchmark-meta-dataset-mdl RECORDS=/path BACKBONE=url.safetensors
 	@$(BIN)/metabench run $* $(OPTIONS)
 
-leaderboard: $(READY) ## print the last run's leaderboard again and write runs/leaderboard.csv
+leaderboard: $(READY) ## print the last run's leaderboard again and write its files (CSV, Parquet, Markdown, LaTeX)
 	@$(BIN)/metabench leaderboard --out "$(OUT)"
 
 report: $(READY) ## write the last run's results as one page, runs/report.html
@@ -53,13 +53,19 @@ ls: $(READY) ## list benchmarks, adapters and backbones
 	@$(BIN)/metabench ls
 
 test: $(READY) lint ## lint, type check and run the tests
-	@$(BIN)/pytest -n $(JOBS) --ignore tests/conformance tests
+	@$(BIN)/pytest -n $(JOBS) -m "not faults" --ignore tests/conformance tests
+
+test-faults: $(READY) ## tests with a browser, killed processes or a cluster; those that lack their program say so
+	@$(BIN)/pytest -n $(JOBS) -m faults --ignore tests/conformance tests
 
 test-conformance: $(READY) ## hold every method to the published implementations' numbers (reads ../shared)
 	@$(BIN)/pytest tests/conformance
 
 bench: $(READY) ## measure speed against textbook forms; ROWS="stream_cold read_records"
 	@$(BIN)/python -m benches $(ROWS) --out "$(OUT)/bench.csv"
+
+coverage: $(READY) ## measured coverage of both intervals, by simulation
+	@$(BIN)/python -m benches.coverage && $(BIN)/python -m benches.coverage_ncc
 
 lint: $(READY) ## ruff and mypy
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
