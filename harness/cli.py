@@ -8,7 +8,9 @@ import typer
 
 from harness.cli_adapters import check_adapter, new_adapter
 from harness.cli_cache import app as cache_app
+from harness.cli_options import BenchmarkName, Datasets, Out, Records, Seed, Split, Tasks
 from harness.cli_records import app as records_app
+from harness.cli_run import run
 from harness.cli_weights import app as weights_app
 from harness.console import console, fail, names
 
@@ -25,105 +27,7 @@ app.add_typer(records_app, name="records")
 app.add_typer(cache_app, name="cache")
 app.command("check-adapter")(check_adapter)
 app.command("new-adapter")(new_adapter)
-
-Out = Annotated[Path, typer.Option("--out", help="Folder for everything that a run makes.")]
-Records = Annotated[
-    Path | None, typer.Option("--records", envvar="RECORDS", help="Folder of Meta-Dataset records.", metavar="DIR")
-]
-BenchmarkName = Annotated[str, typer.Argument(help="Name of a benchmark (see `metabench ls`) or a TOML file.")]
-Datasets = Annotated[str | None, typer.Option("--datasets", help="Some of its domains only, as in mnist,icons.")]
-Tasks = Annotated[int | None, typer.Option("--tasks", min=1, help="Episodes per domain (default: the benchmark's).")]
-Split = Annotated[str | None, typer.Option("--split", help="train, valid or test (default: the benchmark's).")]
-Seed = Annotated[int, typer.Option("--seed", min=0, max=2**63 - 1, help="Seed of episodes and stochastic methods.")]
-NEEDS_IMAGES = ("backbone", "weights", "records", "episodes", "dtype", "store_dtype", "compiled", "pixels")
-
-
-@app.command()
-def run(
-    context: typer.Context,
-    benchmark: BenchmarkName = "pocket",
-    adapters: Annotated[str | None, typer.Option(help="As in ncc,url or 'url(lr=0.5),my_method.py'.")] = None,
-    hyper: Annotated[
-        str, typer.Option(help="official: published hyper-parameters by test domain; fixed: one setting for all.")
-    ] = "official",
-    datasets: Datasets = None,
-    tasks: Tasks = None,
-    backbone: Annotated[
-        str | None,
-        typer.Option(help="Name, file, or model of a library (see `metabench ls`); several of equal d: a+b+c."),
-    ] = None,
-    weights: Annotated[Path | None, typer.Option(help="Weights for a backbone that has none of its own.")] = None,
-    split: Split = None,
-    seed: Seed = 0,
-    out: Out = Path("runs"),
-    records: Records = None,
-    episodes: Annotated[
-        Path | None, typer.Option(help="Run these dumped episodes (<split>/<data set>/episode-*) instead of sampling.")
-    ] = None,
-    features: Annotated[
-        Path | None, typer.Option(help="Run on these features (NAME.npz with features, labels) instead of images.")
-    ] = None,
-    trained_on: Annotated[
-        str | None, typer.Option(help="What the network of --features saw, as in ilsvrc_2012=all,omniglot, or none.")
-    ] = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1 ...")] = "cpu",
-    dtype: Annotated[
-        str, typer.Option(help="Precision of the backbone: float32, float64, bfloat16 or float16.")
-    ] = "float32",
-    store_dtype: Annotated[
-        str | None, typer.Option(help="Precision of the embeddings that are kept: float32 or float16.")
-    ] = None,
-    compiled: Annotated[
-        bool, typer.Option("--compile", help="Embed through torch.compile (noted in every row).")
-    ] = False,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes (default: one per core; 1 on a GPU).")] = None,
-    pixels: Annotated[
-        str,
-        typer.Option(
-            help="keep: decode images once for methods that look at them; decode: keep nothing; rounded: keep them at "
-            "the network's size in 8 bits (off by up to 0.004, noted in every row)."
-        ),
-    ] = "keep",
-) -> None:
-    """Run what is missing of a benchmark, and print its leaderboard."""
-    if episodes is not None and _was_given(context, "records"):
-        fail("error: --episodes brings its own images, so that --records has no use; leave out one of them", 2)
-    for option in NEEDS_IMAGES if features is not None else ():
-        if _was_given(context, option):
-            word = {"compiled": "compile"}.get(option, option.replace("_", "-"))
-            fail(f"error: --features are all that a run needs, so that --{word} has no use; leave out one of them", 2)
-    if trained_on is not None and features is None:
-        fail("error: --trained-on is about --features; a backbone has a card that says it", 2)
-
-    from harness.commands import build_request
-    from harness.run import run as run_benchmark
-
-    request = build_request(
-        benchmark,
-        adapters=adapters,
-        hyper=hyper,
-        datasets=names(datasets),
-        tasks=tasks,
-        backbone=backbone,
-        weights=weights,
-        split=split,
-        seed=seed,
-        out=out,
-        records=records,
-        episodes=episodes,
-        features=features,
-        trained_on=names(trained_on),
-        device=device,
-        dtype=dtype,
-        workers=workers,
-        pixels=pixels,
-        store_dtype=store_dtype,
-        compiled=compiled,
-    )
-    try:
-        run_benchmark(request, console())
-    except KeyboardInterrupt:
-        fail("stopped; finished blocks are stored, and the same command goes on from there", 130)
+app.command("run")(run)
 
 
 @app.command()
@@ -214,12 +118,6 @@ def pretrain(
         precision=precision,
         console=console(),
     )
-
-
-def _was_given(context: typer.Context, option: str) -> bool:
-    """Whether an option stands on the command line; its value may also come from the environment."""
-    source = context.get_parameter_source(option)
-    return source is not None and source.name == "COMMANDLINE"
 
 
 def main() -> None:
