@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from harness.cli_options import BenchmarkName, Datasets, Out, Records, Seed, Split, Tasks
+from harness.config_file import Config, was_given
 from harness.console import console, fail, names
 
 NEEDS_IMAGES = ("backbone", "weights", "records", "episodes", "dtype", "store_dtype", "compiled", "pixels")
@@ -56,12 +57,13 @@ def run(
             "the network's size in 8 bits (off by up to 0.004, noted in every row)."
         ),
     ] = "keep",
+    config: Config = None,
 ) -> None:
     """Run what is missing of a benchmark, and print its leaderboard."""
-    if episodes is not None and _was_given(context, "records"):
+    if episodes is not None and was_given(context, "records"):
         fail("error: --episodes brings its own images, so that --records has no use; leave out one of them", 2)
     for option in NEEDS_IMAGES if features is not None else ():
-        if _was_given(context, option):
+        if was_given(context, option):
             word = {"compiled": "compile"}.get(option, option.replace("_", "-"))
             fail(f"error: --features are all that a run needs, so that --{word} has no use; leave out one of them", 2)
     if trained_on is not None and features is None:
@@ -96,9 +98,3 @@ def run(
         run_benchmark(request, console())
     except KeyboardInterrupt:
         fail("stopped; finished blocks are stored, and the same command goes on from there", 130)
-
-
-def _was_given(context: typer.Context, option: str) -> bool:
-    """Whether an option stands on the command line; its value may also come from the environment."""
-    source = context.get_parameter_source(option)
-    return source is not None and source.name == "COMMANDLINE"
