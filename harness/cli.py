@@ -8,6 +8,7 @@ import typer
 
 from harness.cli_adapters import check_adapter, new_adapter
 from harness.cli_cache import app as cache_app
+from harness.cli_merge import merge
 from harness.cli_options import BenchmarkName, Datasets, Out, Records, Seed, Split, Tasks
 from harness.cli_records import app as records_app
 from harness.cli_run import run
@@ -26,6 +27,7 @@ app.add_typer(weights_app, name="weights")
 app.add_typer(records_app, name="records")
 app.add_typer(cache_app, name="cache")
 app.command("check-adapter")(check_adapter)
+app.command("merge")(merge)
 app.command("new-adapter")(new_adapter)
 app.command("run")(run)
 

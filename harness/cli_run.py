@@ -57,6 +57,9 @@ def run(
             "the network's size in 8 bits (off by up to 0.004, noted in every row)."
         ),
     ] = "keep",
+    shard: Annotated[
+        str | None, typer.Option(help="I/N: run the I-th of N parts of the plan, as for one of N machines.")
+    ] = None,
     config: Config = None,
 ) -> None:
     """Run what is missing of a benchmark, and print its leaderboard."""
@@ -93,6 +96,7 @@ def run(
         pixels=pixels,
         store_dtype=store_dtype,
         compiled=compiled,
+        shard=shard,
     )
     try:
         run_benchmark(request, console())

@@ -22,6 +22,7 @@ from harness.pixels import PIXELS, Pixels
 from harness.planned import check_dump, dump_episodes, resolve_dumped, sample_episodes
 from harness.report import report
 from harness.request import EpisodeSource, Request, usual_store_dtype
+from harness.shards import parse_shard
 from harness.sources import FromDump, FromRecords
 from harness.trained_on import parse_trained_on
 from results.store import ResultStore
@@ -52,6 +53,7 @@ def build_request(
     pixels: str,
     store_dtype: str | None,
     compiled: bool,
+    shard: str | None = None,
 ) -> Request:
     """The request of a run; what is not given comes from the benchmark. Raises HarnessError naming the option."""
     benchmark = load_benchmark(benchmark_name)
@@ -91,6 +93,7 @@ def build_request(
         workers=workers or default_workers(device),
         pixels=checked_pixels(pixels) if features is None else "none",
         store_dtype=checked_store_dtype(store_dtype, network.dtype),
+        shard=parse_shard(shard),
     )
 
 

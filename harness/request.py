@@ -10,6 +10,7 @@ from harness.config import Benchmark, Domain
 from harness.methods import Hyper, Method
 from harness.pixels import Pixels
 from harness.planned import Planned
+from harness.shards import Shard
 
 
 class EpisodeSource(Protocol):
@@ -30,7 +31,8 @@ class Request:
     """One run. `named`: the user chose the domains by name; `hyper`: see harness.methods; `tasks`: None for the
     benchmark's number, or for all dumped episodes; `source`: where episodes come from; `out`: where results go;
     `cache`: where what can be made again is kept; `vectors`: the same for embeddings; `workers`: processes that adapt
-    at the same time; `pixels`: see harness.pixels; `store_dtype`: precision of the vectors that are kept."""
+    at the same time; `pixels`: see harness.pixels; `store_dtype`: precision of the vectors that are kept;
+    `shard`: which part of the plan's blocks is run (None: all)."""
 
     benchmark: Benchmark
     domains: tuple[Domain, ...]
@@ -49,6 +51,7 @@ class Request:
     workers: int
     pixels: Pixels
     store_dtype: str
+    shard: Shard | None = None
 
 
 def usual_store_dtype(dtype: str) -> str:

@@ -44,8 +44,8 @@ def check_same_plan(target: Source, source: Source, plan: str) -> None:
     for domain in here:
         if there.get(domain, here[domain]) != here[domain]:
             raise MergeError(
-                f"{source.path}: plan {plan[:12]} was run on other images of {domain} (records {here[domain][:12]}) than "
-                f"in {target.path} ({there[domain][:12]})"
+                f"{source.path}: plan {plan[:12]} was run on other images of {domain} (records {here[domain][:12]}) "
+                f"than in {target.path} ({there[domain][:12]})"
             )
 
 
