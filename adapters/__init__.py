@@ -3,7 +3,15 @@
 from adapters._hyperparameters import parse, parse_list
 from adapters.contract import Adapter, Predictor, Support, Views
 from adapters.errors import AdapterError, BadAdapter, BadHyperparameter, UnknownAdapter
-from adapters.registry import configuration, has_official, hyperparameters_of, known, load, official_hyperparameters
+from adapters.registry import (
+    configuration,
+    has_official,
+    hyperparameters_of,
+    known,
+    load,
+    official_hyperparameters,
+    tells_losses,
+)
 
 __all__ = [
     "Adapter",
@@ -22,4 +30,5 @@ __all__ = [
     "official_hyperparameters",
     "parse",
     "parse_list",
+    "tells_losses",
 ]

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -93,6 +94,7 @@ def adapt(
     steps: int,
     scale: float,
     rng: torch.Generator | None,
+    losses: list[Tensor] | None = None,
 ) -> Predictor:
     """The predictor of a task, by `align` on its maps; rng None is seed 0."""
     assert support.maps is not None, "the harness fills what the adapter names in `needs`"
@@ -104,7 +106,8 @@ def adapt(
     rng = rng or torch.Generator().manual_seed(0)
     _, p, d = places.shape
     of_images, of_prototypes = (AttentionHead(p, d, rng, places) for _ in range(2))
-    align(of_images, of_prototypes, places, prototypes, labels, lr=lr, weight_decay=weight_decay, tau=tau, steps=steps)
+    rates: dict[str, Any] = {"lr": lr, "weight_decay": weight_decay, "tau": tau}
+    align(of_images, of_prototypes, places, prototypes, labels, **rates, steps=steps, losses=losses)
     with torch.no_grad():
         return AttentionPredictor(of_prototypes(prototypes), scale, of_images.requires_grad_(False))
 

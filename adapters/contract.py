@@ -43,6 +43,8 @@ class Adapter(Protocol):
     `needs` and `takes` must be stated; what else a class leaves out, `adapters.load` fills in from here. Where one of
     these depends on a hyper-parameter, it is a property.
     All state of a task lives in the predictor, so one adapter serves any number of tasks in any order.
+    An adapter that descends on a loss may take a further keyword, `losses: list[Tensor] | None = None`, and append the
+    loss before each step, as tensors of no dimension; nobody pays for them who does not ask.
     A field named `backbone` is no hyper-parameter: `adapters.load(..., backbone=...)` fills it.
     """
 

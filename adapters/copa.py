@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -74,19 +75,21 @@ class CoPA:
         """Only position embeddings are drawn from rng."""
         return self.heads == "transformer"
 
-    def adapt(self, support: Support, *, rng: torch.Generator | None = None) -> Predictor:
+    def adapt(
+        self, support: Support, *, rng: torch.Generator | None = None, losses: list[Tensor] | None = None
+    ) -> Predictor:
         if self.heads == "transformer":
             rates: dict[str, Any] = {"lr": self.lr, "weight_decay": self.weight_decay, "tau": self.tau}
-            return _copa_transformer.adapt(support, **rates, steps=self.steps, scale=SCALE, rng=rng)
-        return self.adapt_many([support])[0]
+            return _copa_transformer.adapt(support, **rates, steps=self.steps, scale=SCALE, rng=rng, losses=losses)
+        return adapt_in_batches([support], partial(self._adapt_batch, losses=losses), SCALE)[0]
 
     def adapt_many(self, supports: list[Support]) -> list[Predictor]:
         """The predictors of several tasks, one descent for each batch."""
         return [*adapt_in_batches(supports, self._adapt_batch, SCALE)]
 
-    def _adapt_batch(self, tasks: Batch) -> list[tuple[Tensor, Tensor]]:
+    def _adapt_batch(self, tasks: Batch, *, losses: list[Tensor] | None = None) -> list[tuple[Tensor, Tensor]]:
         rates: dict[str, Any] = {"lr": self.lr, "weight_decay": self.weight_decay, "tau": self.tau}
-        of_images, of_prototypes = align(tasks, **rates, steps=self.steps)
+        of_images, of_prototypes = align(tasks, **rates, steps=self.steps, losses=losses)
         return [*zip(tasks.class_means() @ of_prototypes.mT, of_images, strict=True)]
 
 

@@ -64,13 +64,16 @@ class CoPATSA:
         convolutions(self.backbone, STAGES)
 
     @torch.inference_mode(False)
-    def adapt(self, support: Support, *, rng: torch.Generator | None = None) -> Predictor:
+    def adapt(
+        self, support: Support, *, rng: torch.Generator | None = None, losses: list[Tensor] | None = None
+    ) -> Predictor:
         assert support.images is not None, "the harness fills what the adapter names in `needs`"
         network = AdaptedNetwork(self.backbone, convolutions(self.backbone, STAGES), precision=self.dtype)
         begun = network.begin(support.images)
         labels, way = support.labels.to(network.device), support.way
         rates: dict[str, Any] = {"lr": self.lr, "scale": self.scale, "weight_decay": self.weight_decay}
-        image_head, prototype_head = align(network, begun, labels, way, **rates, tau=self.tau, steps=self.steps)
+        descent: dict[str, Any] = {"tau": self.tau, "steps": self.steps, "losses": losses}
+        image_head, prototype_head = align(network, begun, labels, way, **rates, **descent)
         with torch.no_grad():
             prototypes = class_means(network.finish(begun), labels, way) @ prototype_head.t()
         return AdaptedPredictor(network, CosinePredictor(prototypes, SCALE, image_head))

@@ -60,7 +60,9 @@ class Finetune:
             raise ValueError("the backbone has no parameters to finetune")
 
     @torch.inference_mode(False)
-    def adapt(self, support: Support, *, rng: torch.Generator | None = None) -> Predictor:
+    def adapt(
+        self, support: Support, *, rng: torch.Generator | None = None, losses: list[Tensor] | None = None
+    ) -> Predictor:
         assert support.images is not None, "the harness fills what the adapter names in `needs`"
         network, parameters = thawed(self.backbone, self.layers)
         begun = network.begin(support.images)
@@ -75,6 +77,7 @@ class Finetune:
             lr=self.lr,
             lr_head=self.lr_head,
             steps=self.steps,
+            losses=losses,
         )
         if len(head) == 1:
             return AdaptedPredictor(network, CosinePredictor(head[0], SCALE))

@@ -82,6 +82,11 @@ def has_official(name: str | Path) -> bool:
     return find(str(name)).official is not None
 
 
+def tells_losses(adapter: Adapter) -> bool:
+    """Whether `adapt` takes a list `losses`, to which it appends the loss before each step."""
+    return "losses" in signature(adapter.adapt).parameters
+
+
 def hyperparameters_of(adapter: Adapter) -> dict[str, Any]:
     """All hyper-parameters of an adapter, as `load` takes them."""
     fields = [field.name for field in dataclasses.fields(plugin_of(type(adapter)).adapter_class)]

@@ -44,11 +44,13 @@ class SelectingRelevantFeatures:
     steps: Count = 40
 
     @torch.inference_mode(False)
-    def adapt(self, support: Support, *, rng: torch.Generator | None = None) -> Predictor:
+    def adapt(
+        self, support: Support, *, rng: torch.Generator | None = None, losses: list[Tensor] | None = None
+    ) -> Predictor:
         assert support.features is not None, "the harness fills what the adapter names in `needs`"
         labels, way = support.labels.clone(), support.way  # autograd saves no tensor of inference mode
         features = unit_features(support.features)
-        selection = select(features, labels, way, lr=self.lr / way, steps=self.steps)
+        selection = select(features, labels, way, lr=self.lr / way, steps=self.steps, losses=losses)
         weighted = (features * selection.sigmoid()[:, None]).flatten(1)
         return SelectedPredictor(class_means(weighted, labels, way), selection)
 

@@ -77,14 +77,16 @@ class TaskSpecificAdapters:
         return self.init == "random"
 
     @torch.inference_mode(False)
-    def adapt(self, support: Support, *, rng: torch.Generator | None = None) -> Predictor:
+    def adapt(
+        self, support: Support, *, rng: torch.Generator | None = None, losses: list[Tensor] | None = None
+    ) -> Predictor:
         assert support.images is not None, "the harness fills what the adapter names in `needs`"
         start: dict[str, Any] = {"kind": self.kind, "form": self.form, "init": self.init, "precision": self.dtype}
         network = AdaptedNetwork(self.backbone, convolutions(self.backbone), **start, rng=rng)
         begun = network.begin(support.images)
         labels, way = support.labels.to(network.device), support.way
         rates: dict[str, Any] = {"lr": self.lr, "lr_beta": self.lr_beta}
-        beta = tune(network, begun, labels, way, optimize=self.optimize, **rates, steps=self.steps)
+        beta = tune(network, begun, labels, way, optimize=self.optimize, **rates, steps=self.steps, losses=losses)
         with torch.no_grad():
             prototypes = class_means(network.finish(begun), labels, way)
             prototypes = prototypes if beta is None else prototypes @ beta.t()

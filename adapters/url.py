@@ -12,6 +12,7 @@ always 1).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -42,15 +43,17 @@ class PreClassifierAlignment:
     lr: Positive = 1.0
     steps: Count = 40
 
-    def adapt(self, support: Support, *, rng: torch.Generator | None = None) -> Predictor:
-        return self.adapt_many([support])[0]
+    def adapt(
+        self, support: Support, *, rng: torch.Generator | None = None, losses: list[Tensor] | None = None
+    ) -> Predictor:
+        return adapt_in_batches([support], partial(self._adapt_batch, losses=losses), SCALE)[0]
 
     def adapt_many(self, supports: list[Support]) -> list[Predictor]:
         """The predictors of several tasks, one descent for each batch."""
         return [*adapt_in_batches(supports, self._adapt_batch, SCALE)]
 
-    def _adapt_batch(self, tasks: Batch) -> list[tuple[Tensor, Tensor]]:
-        weights = align(tasks, lr=self.lr, steps=self.steps)
+    def _adapt_batch(self, tasks: Batch, *, losses: list[Tensor] | None = None) -> list[tuple[Tensor, Tensor]]:
+        weights = align(tasks, lr=self.lr, steps=self.steps, losses=losses)
         return [*zip(tasks.class_means() @ weights.mT, weights, strict=True)]
 
 

@@ -9,7 +9,7 @@ import hashlib
 import json
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -103,6 +103,18 @@ class DomainPlan:
             query_records=records[~support],
             query_images=images[~support],
             query_labels=labels[~support],
+        )
+
+    def only(self, task: int) -> "DomainPlan":
+        """A plan of this one episode: as number 0, with the same hash."""
+        class_ids, num_support, num_query, records = self._parts(task)
+        return replace(
+            self,
+            ways=self.ways[task : task + 1],
+            num_query=np.array([num_query], np.int64),
+            class_ids=class_ids,
+            num_support=num_support,
+            records=records,
         )
 
     @cached_property

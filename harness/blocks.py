@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+import numpy as np
+
 import adapters
 import backbones
 from adapters.contract import Adapter, Predictor
@@ -33,6 +35,7 @@ class Block:
 
     `adapter_hash` seeds the generators of stochastic methods; rows are keyed by it and by `backbone_hash`, and what a
     worker has loaded is held to them. `backbone`: loaded in the worker, None for adapters that look at features alone.
+    `keep_logits`, `keep_losses`: whether results bring them along.
     """
 
     data: DomainData
@@ -44,6 +47,8 @@ class Block:
     device: str
     first: int
     count: int
+    keep_logits: bool = False
+    keep_losses: bool = False
 
 
 class BackboneSource(Protocol):
@@ -86,11 +91,16 @@ class GivenBackbone(NamedTuple):
 
 
 class EpisodeResult(NamedTuple):
-    """`accuracy`: fraction of the queries; `wall_s`: seconds of adapting and answering."""
+    """`accuracy`: fraction of the queries; `wall_s`: seconds of adapting and answering. Where the block keeps them:
+    `logits` (m, way) and `labels` (m,) in the order of `harness.inputs.query_order`; `losses` (steps,), before each
+    step, of an adapter that tells them."""
 
     task: int
     accuracy: float
     wall_s: float
+    logits: np.ndarray | None = None
+    labels: np.ndarray | None = None
+    losses: np.ndarray | None = None
 
 
 def evaluate_block(block: Block) -> list[EpisodeResult]:
@@ -137,10 +147,13 @@ def _together(adapter: Adapter, device: str) -> bool:
 def _evaluate(block: Block, task: int, adapter: Adapter, backbone: Backbone | None) -> EpisodeResult:
     made = make_task(block.data, task, adapter, backbone, block.device)
     rng = _generator(block, task)
+    losses: list[torch.Tensor] = []
+    told: dict[str, Any] = {"losses": losses} if block.keep_losses and adapters.tells_losses(adapter) else {}
     started = time.perf_counter()
     with _told(block, str(task)):
-        logits = _answer(adapter.adapt(made.support, rng=rng), made)
-    return _result(block, task, made, logits, time.perf_counter() - started)
+        logits = _answer(adapter.adapt(made.support, rng=rng, **told), made)
+    result = _result(block, task, made, logits, time.perf_counter() - started)
+    return result._replace(losses=np.array([float(loss) for loss in losses])) if told else result
 
 
 def _evaluate_together(
@@ -174,13 +187,19 @@ def _told(block: Block, episodes: str) -> Iterator[None]:
 
 
 def _result(block: Block, task: int, made: Task, logits: torch.Tensor, wall_s: float) -> EpisodeResult:
+    import torch
+
     where = f"adapter {block.adapter!r}, {block.data.plan.domain}, episode {task}"
     expected = len(made.query_labels), made.support.way
     if logits.shape != expected:
         raise HarnessError(f"{where}: logits of shape {tuple(logits.shape)}, expected {expected}")
     if not logits.isfinite().all():
         raise HarnessError(f"{where}: logits hold NaN or infinity; a smaller learning rate may help")
-    return EpisodeResult(task, float((logits.argmax(dim=1) == made.query_labels).double().mean()), wall_s)
+    result = EpisodeResult(task, float((logits.argmax(dim=1) == made.query_labels).double().mean()), wall_s)
+    if not block.keep_logits:
+        return result
+    exact = logits if logits.dtype == torch.float64 else logits.float()
+    return result._replace(logits=exact.numpy(), labels=made.query_labels.numpy())
 
 
 def _generator(block: Block, task: int) -> torch.Generator:

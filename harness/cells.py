@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import backbones
@@ -21,6 +22,7 @@ from harness.trained_on import contaminated, seen
 from harness.views import described
 from results.entries import Entry
 from results.identity import Row, canonical_hash, row_key
+from results.logits import logits_folder
 from results.store import ResultStore
 
 
@@ -140,6 +142,20 @@ def _unusual(request: Request) -> dict[str, Any]:
     usual = request.store_dtype == usual_store_dtype(request.backbone.dtype)
     compiled = {"compiled": True} if request.backbone.compiled else {}
     return {**({} if usual else {"store_dtype": request.store_dtype}), **compiled}
+
+
+def logits_of(run: Run, cell: Cell) -> Path:
+    """The folder where the cell's logits are kept, if they are."""
+    domain, configured = cell.domain, cell.configured
+    return logits_folder(
+        run.request.out,
+        adapter=configured.name,
+        adapter_hash=configured.adapter_hash,
+        backbone_hash=run.backbone_hash,
+        flags=_flags(configured, run.flags),
+        domain=domain.name,
+        records_hash=domain.records_hash,
+    )
 
 
 def row_of(run: Run, cell: Cell, result: EpisodeResult) -> Row:

@@ -8,10 +8,12 @@ import typer
 
 from harness.cli_adapters import check_adapter, new_adapter
 from harness.cli_cache import app as cache_app
+from harness.cli_compare import compare
 from harness.cli_merge import merge
 from harness.cli_options import BenchmarkName, Datasets, Out, Records, Seed, Split, Tasks
 from harness.cli_records import app as records_app
 from harness.cli_run import run
+from harness.cli_show import show
 from harness.cli_weights import app as weights_app
 from harness.console import console, fail, names
 
@@ -27,9 +29,11 @@ app.add_typer(weights_app, name="weights")
 app.add_typer(records_app, name="records")
 app.add_typer(cache_app, name="cache")
 app.command("check-adapter")(check_adapter)
+app.command("compare")(compare)
 app.command("merge")(merge)
 app.command("new-adapter")(new_adapter)
 app.command("run")(run)
+app.command("show")(show)
 
 
 @app.command()

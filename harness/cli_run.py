@@ -57,6 +57,9 @@ def run(
             "the network's size in 8 bits (off by up to 0.004, noted in every row)."
         ),
     ] = "keep",
+    save_logits: Annotated[
+        bool, typer.Option("--save-logits", help="Keep every episode's logits, in OUT/logits (docs/compare.md).")
+    ] = False,
     shard: Annotated[
         str | None, typer.Option(help="I/N: run the I-th of N parts of the plan, as for one of N machines.")
     ] = None,
@@ -97,6 +100,7 @@ def run(
         store_dtype=store_dtype,
         compiled=compiled,
         shard=shard,
+        save_logits=save_logits,
     )
     try:
         run_benchmark(request, console())

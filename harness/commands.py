@@ -12,6 +12,7 @@ from episodes.plan import DomainPlan, Plan
 from episodes.plan_file import save_plan
 from episodes.spec import SPLITS
 from harness.blocks import BackboneChoice, BackboneSource, load_backbone
+from harness.chosen_plan import chosen_plan
 from harness.config import Benchmark, known_benchmarks, load_benchmark
 from harness.domains import cache_folder, check_records, resolve
 from harness.engines.local import default_workers
@@ -54,6 +55,7 @@ def build_request(
     store_dtype: str | None,
     compiled: bool,
     shard: str | None = None,
+    save_logits: bool = False,
 ) -> Request:
     """The request of a run; what is not given comes from the benchmark. Raises HarnessError naming the option."""
     benchmark = load_benchmark(benchmark_name)
@@ -94,6 +96,7 @@ def build_request(
         pixels=checked_pixels(pixels) if features is None else "none",
         store_dtype=checked_store_dtype(store_dtype, network.dtype),
         shard=parse_shard(shard),
+        save_logits=save_logits,
     )
 
 
@@ -248,9 +251,4 @@ def show_leaderboard(console: Console, out: Path, plan: str | None, *, list_plan
                 facts = f"{row['benchmark']} {row['split']}, {row['tasks']} episodes a domain, seed {row['seed']}"
                 console.print(f"{row['plan_hash'][:12]}  {facts}, last used {row['last_used']}", highlight=False)
             return
-        matching = [name for name in plans["plan_hash"] if name.startswith(plan or "")]
-        if not matching:
-            raise unknown("plan", plan or "", [name[:12] for name in plans["plan_hash"]])
-        if plan and len(matching) > 1:
-            raise HarnessError(f"--plan {plan} fits {', '.join(name[:12] for name in matching)}; give more of it")
-        report(store, matching[0], out, console)
+        report(store, chosen_plan(store, out, plan), out, console)

@@ -85,7 +85,7 @@ def make_task(data: DomainData, task: int, adapter: Adapter, backbone: Backbone 
         copies = augmented(pixels, adapter.views, seed=data.plan.seed, episode_hash=data.plan.hashes[task])
         inputs = {kind: torch.cat([own, make.of(kind, copies).to(own)]) for kind, own in inputs.items()}
         labels = labels.repeat(1 + adapter.views.copies)
-    order = _shuffled(data.plan.hashes[task], len(episode.query_labels))
+    order = query_order(data.plan.hashes[task], len(episode.query_labels))
     queries = make(adapter.takes, episode.query_images[order])
     known = {"features"} if data.features_are_finite and not adapter.views else set()
     for kind, name, tensor in (*((kind, kind, own) for kind, own in inputs.items()), (adapter.takes, "query", queries)):
@@ -97,8 +97,9 @@ def make_task(data: DomainData, task: int, adapter: Adapter, backbone: Backbone 
     return Task(support, queries, torch.from_numpy(episode.query_labels[order]))
 
 
-def _shuffled(episode_hash: str, count: int) -> np.ndarray:
-    """An order of the queries that tells nothing: in a plan they lie class by class, as many of each."""
+def query_order(episode_hash: str, count: int) -> np.ndarray:
+    """The order in which an adapter is asked, (count,) positions in the plan's episode: it tells nothing, whereas in a
+    plan queries lie class by class, as many of each."""
     return permutation(bytes.fromhex(episode_hash), count)
 
 

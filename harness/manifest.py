@@ -35,6 +35,7 @@ def write_manifest(run: "Run", *, embedded: int, computed: int) -> None:
         **request.source.facts,
         "store_dtype": request.store_dtype,
         "compiled": request.backbone.compiled,
+        "save_logits": request.save_logits,
         "workers": request.workers,
         "images_embedded": embedded,
         "episodes_computed": computed,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from rich.console import Console
 from rich.filesize import decimal
@@ -12,12 +14,13 @@ import adapters
 import backbones
 from episodes.plan import blocks
 from episodes.plan_file import save_plan
-from harness.blocks import BLOCK, Block
+from harness.blocks import BLOCK, Block, EpisodeResult
 from harness.cautions import cautions
-from harness.cells import Cell, Run, prepare, record, row_of
+from harness.cells import Cell, Run, logits_of, prepare, record, row_of
 from harness.console import say
 from harness.engines.local import run_blocks
 from harness.inputs import DomainData
+from harness.kept_logits import save_logits
 from harness.manifest import write_manifest
 from harness.pixels import PixelChoice, bytes_to_keep, room_for
 from harness.progress import bar
@@ -25,6 +28,8 @@ from harness.report import report
 from harness.request import Request
 from harness.stores import KeptMaps, store_of
 from harness.vectors import cache_in_use, choose_maps, embed, facts_of, load_features
+from results.identity import Row
+from results.logits import kept_keys
 from results.run_lock import sole_runner
 from results.store import ResultStore
 
@@ -62,11 +67,33 @@ def compute(current: Run, store: ResultStore, console: Console) -> tuple[int, in
     """Compute and store what the store lacks of a run; the number of images embedded and of episodes computed."""
     record(store, current)
     todo = list(_missing_blocks(store, current))
-    cells = [cell for cell, _ in todo]
+    inputs = make_inputs(current, [cell for cell, _ in todo], console)
+    return inputs.embedded, _adapt(current, todo, inputs, store, console)
+
+
+class Inputs(NamedTuple):
+    """How workers come by what episodes are made of: kept maps and pixels by domain. `embedded`: images just now."""
+
+    maps: Mapping[str, KeptMaps]
+    pixels: Mapping[str, PixelChoice]
+    embedded: int
+
+
+def make_inputs(current: Run, cells: list[Cell], console: Console) -> Inputs:
+    """Decode and embed what the cells need and is not kept yet."""
     maps = choose_maps(current, cells, console)
     pixels = _keep_pixels(current, cells, maps, console)
-    embedded = _embed(current, cells, maps, pixels, console)
-    return embedded, _adapt(current, todo, maps, pixels, store, console)
+    return Inputs(maps, pixels, _embed(current, cells, maps, pixels, console))
+
+
+def evaluated(
+    current: Run, todo: list[tuple[Cell, range]], inputs: Inputs, *, losses: bool = False
+) -> Iterator[tuple[Cell, list[EpisodeResult]]]:
+    """The results of these blocks, in order of completion. `losses`: let adapters tell theirs."""
+    cells = {(cell.domain.name, cell.configured.adapter_hash): cell for cell in current.cells}
+    jobs = (dataclasses.replace(block, keep_losses=losses) for block in _jobs(current, todo, inputs))
+    for block, results in run_blocks(jobs, current.request.workers if todo else 1):
+        yield cells[block.data.plan.domain, block.adapter_hash], results
 
 
 def _missing_blocks(store: ResultStore, current: Run) -> Iterator[tuple[Cell, range]]:
@@ -74,6 +101,8 @@ def _missing_blocks(store: ResultStore, current: Run) -> Iterator[tuple[Cell, ra
     distinct = {(cell.domain.name, cell.configured.adapter_hash): cell for cell in current.cells}
     for cell in distinct.values():
         done = store.done(cell.keys)
+        if current.request.save_logits:
+            done &= kept_keys(logits_of(current, cell)).keys()
         for block in blocks(len(cell.keys), BLOCK):
             if block.start in cell.domain.tasks and any(cell.keys[task] not in done for task in block):
                 yield cell, block
@@ -122,32 +151,39 @@ def _embed(
     return embedded
 
 
-def _adapt(
-    current: Run,
-    todo: list[tuple[Cell, range]],
-    maps: Mapping[str, KeptMaps],
-    pixels: Mapping[str, PixelChoice],
-    store: ResultStore,
-    console: Console,
-) -> int:
+def _adapt(current: Run, todo: list[tuple[Cell, range]], inputs: Inputs, store: ResultStore, console: Console) -> int:
     """Compute the missing blocks and store each as it comes; returns the number of episodes computed."""
     total = sum(len(block) for _, block in todo)
     request = current.request
     names = ", ".join(method.label for method in request.methods)
     state = f"{total:,} to run, {request.workers} at a time" if total else "all done already"
     say(console, f"episodes  {names}: {state}")
-    cells = {(cell.domain.name, cell.configured.adapter_hash): cell for cell in current.cells}
+    other: list[str] = []
     with bar(console, "adapt", total) as advance:
-        for block, results in run_blocks(_jobs(current, todo, maps, pixels), request.workers if todo else 1):
-            cell = cells[block.data.plan.domain, block.adapter_hash]
-            store.add([row_of(current, cell, result) for result in results])
+        for cell, results in evaluated(current, todo, inputs):
+            rows = [row_of(current, cell, result) for result in results]
+            other += _other_than_stored(store, rows)
+            store.add(rows)
+            if request.save_logits:
+                save_logits(current, cell, rows, results)
             advance(len(results))
+    if other:
+        line = f"{len(other)} episodes gave another accuracy than their rows, which stay: {other[0]}"
+        console.print(f"caution   {line}", style="yellow", highlight=False, markup=False)
     return total
 
 
-def _jobs(
-    current: Run, todo: list[tuple[Cell, range]], maps: Mapping[str, KeptMaps], pixels: Mapping[str, PixelChoice]
-) -> Iterator[Block]:
+def _other_than_stored(store: ResultStore, rows: Sequence[Row]) -> list[str]:
+    """A few words on each row that is stored already, with another accuracy."""
+    stored = store.accuracies(row.key for row in rows)
+    return [
+        f"{row.adapter}, {row.domain}, episode {row.task}: {row.accuracy:.4f} now, {stored[row.key]:.4f} stored"
+        for row in rows
+        if row.key in stored and stored[row.key] != row.accuracy
+    ]
+
+
+def _jobs(current: Run, todo: list[tuple[Cell, range]], inputs: Inputs) -> Iterator[Block]:
     """The blocks as work for the engine; a domain's features are loaded when its turn comes."""
     request, features = current.request, None
     networks = backbones.members_of(current.backbone)
@@ -161,9 +197,9 @@ def _jobs(
             data = DomainData(
                 domain.plan,
                 domain.records.folder,
-                pixels[domain.name],
+                inputs.pixels[domain.name],
                 features,
-                maps.get(domain.name),
+                inputs.maps.get(domain.name),
                 request.store_dtype,
             )
         yield Block(
@@ -176,4 +212,5 @@ def _jobs(
             device=request.device,
             first=tasks.start,
             count=len(tasks),
+            keep_logits=request.save_logits,
         )

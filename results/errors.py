@@ -23,3 +23,15 @@ class LeaderboardError(ResultsError):
 
 class WriteError(ResultsError):
     """A file cannot be written: the disk is full, or the folder is not ours to write to."""
+
+
+class ContenderError(ResultsError):
+    """What is to be compared is not on the plan, or may be several things."""
+
+
+class LogitsError(ResultsError):
+    """A file of logits that cannot be read."""
+
+
+class FigureError(ResultsError):
+    """A picture that cannot be drawn as asked."""

@@ -117,14 +117,18 @@ class ResultStore:
 
     def done(self, keys: Iterable[str]) -> set[str]:
         """Those of the keys that already have a row."""
+        return set(self.accuracies(keys))
+
+    def accuracies(self, keys: Iterable[str]) -> dict[str, float]:
+        """The accuracy (0 to 1) of each of the keys that already has a row."""
         wanted = list(keys)
-        found: set[str] = set()
+        found: dict[str, float] = {}
         with self._errors_named():
             for start in range(0, len(wanted), KEYS_PER_QUERY):
                 chunk = wanted[start : start + KEYS_PER_QUERY]
                 marks = ", ".join("?" * len(chunk))
                 found.update(
-                    key for (key,) in self._connection.execute(f"SELECT key FROM rows WHERE key IN ({marks})", chunk)
+                    self._connection.execute(f"SELECT key, accuracy FROM rows WHERE key IN ({marks})", chunk).fetchall()
                 )
         return found
 
