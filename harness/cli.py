@@ -89,11 +89,23 @@ def leaderboard(
     out: Out = Path("runs"),
     plan: Annotated[str | None, typer.Option(help="Hash of a plan or its beginning (default: the last run's).")] = None,
     plans: Annotated[bool, typer.Option("--plans", help="List the plans that have results.")] = False,
+    significance: Annotated[
+        bool, typer.Option("--significance", help="Print how sure it is instead: tests of every pair, both intervals.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="With --significance: all numbers, as JSON.")] = False,
+    seeds: Annotated[
+        bool, typer.Option("--seeds", help="Print means over all seeds that the plan was run with.")
+    ] = False,
 ) -> None:
     """Print the leaderboard of a plan from stored rows, and write it as CSV."""
+    if as_json and not significance:
+        fail("error: --json is for --significance; leaderboard.csv has the table itself", 2)
+    if seeds and significance:
+        fail("error: --significance is about one seed's episodes; leave out it or --seeds", 2)
+
     from harness.commands import show_leaderboard
 
-    show_leaderboard(console(), out, plan, list_plans=plans)
+    show_leaderboard(console(), out, plan, list_plans=plans, significance=significance, as_json=as_json, seeds=seeds)
 
 
 @app.command()

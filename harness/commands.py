@@ -13,6 +13,7 @@ from episodes.plan_file import save_plan
 from episodes.spec import SPLITS
 from harness.blocks import BackboneChoice, BackboneSource, load_backbone
 from harness.chosen_plan import chosen_plan
+from harness.cli_stats import show_seeds, show_significance
 from harness.config import Benchmark, known_benchmarks, load_benchmark
 from harness.domains import cache_folder, check_records, resolve
 from harness.engines.local import default_workers
@@ -240,8 +241,10 @@ def show_known(console: Console) -> None:
     console.print(f"          or {', '.join(backbones.FORMS)}", highlight=False)
 
 
-def show_leaderboard(console: Console, out: Path, plan: str | None, *, list_plans: bool) -> None:
-    """The leaderboard of one plan in `out`, or the list of plans there."""
+def show_leaderboard(
+    console: Console, out: Path, plan: str | None, *, list_plans: bool, significance: bool, as_json: bool, seeds: bool
+) -> None:
+    """The leaderboard of one plan in `out`, how sure it is, its means over seeds, or the list of plans there."""
     with ResultStore(out / "results.sqlite", create=False) as store:
         plans = store.plans()
         if plans.empty:
@@ -251,4 +254,10 @@ def show_leaderboard(console: Console, out: Path, plan: str | None, *, list_plan
                 facts = f"{row['benchmark']} {row['split']}, {row['tasks']} episodes a domain, seed {row['seed']}"
                 console.print(f"{row['plan_hash'][:12]}  {facts}, last used {row['last_used']}", highlight=False)
             return
-        report(store, chosen_plan(store, out, plan), out, console)
+        chosen = chosen_plan(store, out, plan)
+        if significance:
+            show_significance(store, chosen, out, console, as_json=as_json)
+        elif seeds:
+            show_seeds(store, chosen, console)
+        else:
+            report(store, chosen, out, console)
