@@ -37,8 +37,13 @@ from results.store import ResultStore
 def run(request: Request, console: Console) -> None:
     """Run what is missing of the request and print its leaderboard."""
     started = time.perf_counter()
-    current = prepare(request)
-    plan = current.plan
+    carry_out(prepare(request), console)
+    say(console, f"{time.perf_counter() - started:.0f} s in all")
+
+
+def carry_out(current: Run, console: Console) -> None:
+    """Compute and store what is missing of a run, write its manifest, and print its leaderboard."""
+    request, plan = current.request, current.plan
     save_plan(plan, request.out / "plans" / f"{plan.hash[:12]}.npz")
     say(console, request.benchmark.title)
     say(console, f"plan      {plan.hash[:12]}: {len(plan.domains)} domains x {plan.tasks} episodes, seed {plan.seed}")
@@ -56,11 +61,10 @@ def run(request: Request, console: Console) -> None:
         cache_in_use(current),
     ):
         embedded, computed = compute(current, store, console)
-        write_manifest(current, embedded=embedded, computed=computed)
+        write_manifest(current, store, embedded=embedded, computed=computed)
         report(store, plan.hash, request.out, console)
     if request.shard is not None:
         say(console, f"shard     {request.shard} of the plan is done; `metabench merge OUT IN...` unites the parts")
-    say(console, f"{time.perf_counter() - started:.0f} s in all")
 
 
 def compute(current: Run, store: ResultStore, console: Console) -> tuple[int, int]:
