@@ -12,8 +12,10 @@ from harness.cli_compare import compare
 from harness.cli_merge import merge
 from harness.cli_options import BenchmarkName, Datasets, Out, Records, Seed, Split, Tasks
 from harness.cli_records import app as records_app
+from harness.cli_rerun import rerun
 from harness.cli_run import run
 from harness.cli_show import show
+from harness.cli_sweep import sweep
 from harness.cli_weights import app as weights_app
 from harness.console import console, fail, names
 
@@ -32,8 +34,10 @@ app.command("check-adapter")(check_adapter)
 app.command("compare")(compare)
 app.command("merge")(merge)
 app.command("new-adapter")(new_adapter)
+app.command("rerun")(rerun)
 app.command("run")(run)
 app.command("show")(show)
+app.command("sweep")(sweep)
 
 
 @app.command()

@@ -41,8 +41,8 @@ def run(request: Request, console: Console) -> None:
     say(console, f"{time.perf_counter() - started:.0f} s in all")
 
 
-def carry_out(current: Run, console: Console) -> None:
-    """Compute and store what is missing of a run, write its manifest, and print its leaderboard."""
+def carry_out(current: Run, console: Console, *, with_report: bool = True) -> None:
+    """Compute and store what is missing of a run, write its manifest, and print its leaderboard if that is wanted."""
     request, plan = current.request, current.plan
     save_plan(plan, request.out / "plans" / f"{plan.hash[:12]}.npz")
     say(console, request.benchmark.title)
@@ -62,7 +62,8 @@ def carry_out(current: Run, console: Console) -> None:
     ):
         embedded, computed = compute(current, store, console)
         write_manifest(current, store, embedded=embedded, computed=computed)
-        report(store, plan.hash, request.out, console)
+        if with_report:
+            report(store, plan.hash, request.out, console)
     if request.shard is not None:
         say(console, f"shard     {request.shard} of the plan is done; `metabench merge OUT IN...` unites the parts")
 
