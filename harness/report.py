@@ -16,8 +16,9 @@ def report(store: ResultStore, plan_hash: str, out: Path, console: Console) -> N
     from results.leaderboard import COLUMNS, leaderboard, paired, seen_states
     from results.render import render
 
-    rows, plan = name_methods(store.rows(plan_hash, COLUMNS), store.entries(plan_hash)), store.plan(plan_hash)
-    seen = seen_states(rows)
+    entries, plan = store.entries(plan_hash), store.plan(plan_hash)
+    rows = name_methods(store.rows(plan_hash, COLUMNS), entries)
+    seen = {**seen_states(entries), **seen_states(rows)}  # of a shard some domains have no rows
     board = leaderboard(rows, plan, seen)
     methods = board.methods["method"].tolist()
     baseline = next((name for name in sorted(methods) if name.split(" ")[0] == BASELINE), None)

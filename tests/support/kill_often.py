@@ -1,6 +1,6 @@
 """Run a tiny benchmark again and again in forked processes, and kill -9 them at random moments.
 
-Usage: kill_often.py WORKSPACE KILLS SEED; prints "KILLS kills in LIVES folders, of TIMES s". A fork costs no import, so
+Usage: kill_often.py WORKSPACE KILLS SEED; prints how often it killed in how many folders. A fork costs no import, so
 that a kill takes as long as what it interrupts. Every folder of results is run until it is done, between kills; then
 its leaderboard must have the bytes of a run that nobody disturbed, and a new folder with a new cache begins.
 """
@@ -24,6 +24,9 @@ from harness.cli import main
 from results.store import ResultStore
 
 OPTIONS = ["run", "tiny.toml", "--records", "records", "--tasks", "100", "--adapters", "ncc,ridge", "--workers", "1"]
+
+MOST_S = 4.0
+"""A kill comes within this time: slow machines get as far by what the kills before have left."""
 
 
 def start(out: Path) -> int:
@@ -80,7 +83,7 @@ def torment(folder: Path, kills: int, chance: random.Random) -> tuple[int, float
     folder.mkdir()
     began = time.monotonic()
     assert ended(start(folder / "undisturbed")) == 0, (folder / "undisturbed/said").read_text()
-    lasts_s = time.monotonic() - began
+    lasts_s = min(time.monotonic() - began, MOST_S)
     expected = (folder / "undisturbed/leaderboard.csv").read_bytes()
     done = lives = 0
     while done < kills:
@@ -106,4 +109,4 @@ if __name__ == "__main__":
     workspace, kills, seed = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
     os.chdir(workspace)
     lives, lasts_s = torment(workspace / "killed", kills, random.Random(seed))
-    print(f"{kills} kills in {lives} folders, of {lasts_s:.1f} s")
+    print(f"{kills} kills in {lives} folders, each within {1.1 * lasts_s:.1f} s")
