@@ -136,6 +136,11 @@ class DomainPlan:
         """The distinct images that the episodes touch."""
         return self._distinct[0]
 
+    def positions(self, tasks: range) -> np.ndarray:
+        """Where in `images` those stand that the episodes `tasks` (consecutive) touch, (m,) sorted."""
+        first, end = self._bounds[1][[tasks.start, tasks.stop]]
+        return np.unique(self._distinct[1][first:end])
+
 
 @dataclass(frozen=True)
 class Plan:

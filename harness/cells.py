@@ -11,12 +11,14 @@ from typing import Any, NamedTuple
 
 import backbones
 from backbones.contract import Backbone
+from episodes.images import Images
 from episodes.plan import DomainPlan, Plan
 from harness.blocks import EpisodeResult
 from harness.config import setting_of
 from harness.methods import Configured, configure
 from harness.pixels import PixelChoice, Records
 from harness.request import Request, usual_store_dtype
+from harness.shards import tasks_of
 from harness.trained_on import contaminated, seen
 from harness.views import described
 from results.entries import Entry
@@ -27,7 +29,7 @@ from results.store import ResultStore
 
 class DomainRun(NamedTuple):
     """A domain in a run. `records_hash`: identity of the split's images; `seen`, `contaminated`: the backbone card's
-    word on it."""
+    word on it; `tasks`: the episodes that are run, all of them unless this is a shard."""
 
     name: str
     records: Records
@@ -35,6 +37,14 @@ class DomainRun(NamedTuple):
     seen: str
     contaminated: bool
     plan: DomainPlan
+    tasks: range
+
+    @property
+    def images(self) -> Images:
+        """The distinct images that are wanted."""
+        classes, records = self.plan.images
+        at = self.plan.positions(self.tasks)
+        return Images(classes[at], records[at])
 
 
 class Cell(NamedTuple):
@@ -79,10 +89,11 @@ def prepare(request: Request) -> Run:
         for name, state in states.items()
     }
     planned = request.source.plan(request)
+    parts = tasks_of(request.shard, [len(domain) for domain in planned.plan.domains])
     cells = []
-    for (name, records), domain_plan in zip(planned.domains, planned.plan.domains, strict=True):
+    for (name, records), domain_plan, tasks in zip(planned.domains, planned.plan.domains, parts, strict=True):
         fingerprint, known = records.split_fingerprint(request.split), contaminated(card, name, request.split)
-        domain = DomainRun(name, records, fingerprint, states[name], known, domain_plan)
+        domain = DomainRun(name, records, fingerprint, states[name], known, domain_plan, tasks)
         cells += [Cell(domain, chosen, _keys(domain, chosen, identity, flags)) for chosen in configured[name]]
     return Run(request, planned.plan, planned.left_out, backbone, identity, pixels, flags, cells)
 

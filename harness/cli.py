@@ -11,12 +11,15 @@ from harness.cli_analyse import app as analyse_app
 from harness.cli_cache import app as cache_app
 from harness.cli_compare import compare
 from harness.cli_leaderboard import leaderboard
+from harness.cli_merge import merge
 from harness.cli_options import BenchmarkName, Datasets, Out, Records, Seed, Split, Tasks
 from harness.cli_published import app as published_app
 from harness.cli_records import app as records_app
 from harness.cli_report import report
+from harness.cli_rerun import rerun
 from harness.cli_run import run
 from harness.cli_show import show
+from harness.cli_sweep import sweep
 from harness.cli_weights import app as weights_app
 from harness.console import console, fail, names
 
@@ -36,10 +39,13 @@ app.add_typer(cache_app, name="cache")
 app.command("check-adapter")(check_adapter)
 app.command()(compare)
 app.command()(leaderboard)
+app.command()(merge)
 app.command("new-adapter")(new_adapter)
 app.command()(report)
+app.command()(rerun)
 app.command()(run)
 app.command()(show)
+app.command()(sweep)
 
 
 @app.command()

@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from harness.cli_options import BenchmarkName, Datasets, Out, Records, Seed, Split, Tasks
+from harness.cli_options import BenchmarkName, Datasets, Out, Records, Split, Tasks
+from harness.config_file import Config, was_given
 from harness.console import console, fail, names
 
 NEEDS_IMAGES = ("backbone", "weights", "records", "episodes", "dtype", "store_dtype", "compiled", "pixels")
@@ -26,7 +27,9 @@ def run(
     ] = None,
     weights: Annotated[Path | None, typer.Option(help="Weights for a backbone that has none of its own.")] = None,
     split: Split = None,
-    seed: Seed = 0,
+    seed: Annotated[
+        str, typer.Option(help="Seed of episodes and stochastic methods; several, as in 0,1,2, run one by one.")
+    ] = "0",
     out: Out = Path("runs"),
     records: Records = None,
     episodes: Annotated[
@@ -59,50 +62,45 @@ def run(
     save_logits: Annotated[
         bool, typer.Option("--save-logits", help="Keep every episode's logits, in OUT/logits (docs/compare.md).")
     ] = False,
+    shard: Annotated[
+        str | None, typer.Option(help="I/N: run the I-th of N parts of the plan, as for one of N machines.")
+    ] = None,
+    config: Config = None,
 ) -> None:
     """Run what is missing of a benchmark, and print its leaderboard."""
-    if episodes is not None and _was_given(context, "records"):
+    if episodes is not None and was_given(context, "records"):
         fail("error: --episodes brings its own images, so that --records has no use; leave out one of them", 2)
     for option in NEEDS_IMAGES if features is not None else ():
-        if _was_given(context, option):
+        if was_given(context, option):
             word = {"compiled": "compile"}.get(option, option.replace("_", "-"))
             fail(f"error: --features are all that a run needs, so that --{word} has no use; leave out one of them", 2)
     if trained_on is not None and features is None:
         fail("error: --trained-on is about --features; a backbone has a card that says it", 2)
 
-    from harness.commands import build_request
-    from harness.run import run as run_benchmark
+    from harness.run_command import run_seeds
 
-    request = build_request(
-        benchmark,
-        adapters=adapters,
-        hyper=hyper,
-        datasets=names(datasets),
-        tasks=tasks,
-        backbone=backbone,
-        weights=weights,
-        split=split,
-        seed=seed,
-        out=out,
-        records=records,
-        episodes=episodes,
-        features=features,
-        trained_on=names(trained_on),
-        device=device,
-        dtype=dtype,
-        workers=workers,
-        pixels=pixels,
-        store_dtype=store_dtype,
-        compiled=compiled,
-        save_logits=save_logits,
-    )
+    options = {
+        "adapters": adapters,
+        "hyper": hyper,
+        "datasets": names(datasets),
+        "tasks": tasks,
+        "backbone": backbone,
+        "weights": weights,
+        "split": split,
+        "records": records,
+        "episodes": episodes,
+        "features": features,
+        "trained_on": names(trained_on),
+        "device": device,
+        "dtype": dtype,
+        "workers": workers,
+        "pixels": pixels,
+        "store_dtype": store_dtype,
+        "compiled": compiled,
+        "shard": shard,
+        "save_logits": save_logits,
+    }
     try:
-        run_benchmark(request, console())
+        run_seeds(seed, benchmark, out=out, options=options, console=console())
     except KeyboardInterrupt:
         fail("stopped; finished blocks are stored, and the same command goes on from there", 130)
-
-
-def _was_given(context: typer.Context, option: str) -> bool:
-    """Whether an option stands on the command line; its value may also come from the environment."""
-    source = context.get_parameter_source(option)
-    return source is not None and source.name == "COMMANDLINE"

@@ -55,7 +55,7 @@ def show_seeds(store: ResultStore, plan_hash: str, console: Console) -> None:
 
 
 def _but_for_seed(plan: StoredPlan) -> tuple:
-    return plan.benchmark, plan.split, plan.tasks, plan.domains
+    return plan.benchmark, plan.split, plan.setting, plan.tasks, plan.domains
 
 
 def _designs(path: Path) -> "dict[str, ClassDesign]":

@@ -21,6 +21,7 @@ from harness.methods import checked_hyper, parse_methods
 from harness.pixels import PIXELS, Pixels
 from harness.planned import check_dump, dump_episodes, resolve_dumped, sample_episodes
 from harness.request import EpisodeSource, Request, usual_store_dtype
+from harness.shards import parse_shard
 from harness.sources import FromDump, FromRecords
 from harness.trained_on import parse_trained_on
 
@@ -50,6 +51,7 @@ def build_request(
     pixels: str,
     store_dtype: str | None,
     compiled: bool,
+    shard: str | None = None,
     save_logits: bool = False,
 ) -> Request:
     """The request of a run; what is not given comes from the benchmark. Raises HarnessError naming the option."""
@@ -90,6 +92,7 @@ def build_request(
         workers=workers or default_workers(device),
         pixels=checked_pixels(pixels) if features is None else "none",
         store_dtype=checked_store_dtype(store_dtype, network.dtype),
+        shard=parse_shard(shard),
         save_logits=save_logits,
     )
 

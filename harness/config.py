@@ -71,9 +71,14 @@ def known_benchmarks() -> list[str]:
     return sorted(path.stem for path in BENCHMARKS.glob("*.toml"))
 
 
+def benchmark_file(name: str) -> Path:
+    """Where a benchmark lies that is called so: a shipped one by its name, or any TOML file by its path."""
+    return Path(name) if name.endswith(".toml") else BENCHMARKS / f"{name}.toml"
+
+
 def load_benchmark(name: str) -> Benchmark:
     """A shipped benchmark by name, or any TOML file by path. Raises HarnessError naming the file and the key."""
-    path = Path(name) if name.endswith(".toml") else BENCHMARKS / f"{name}.toml"
+    path = benchmark_file(name)
     if not path.is_file():
         if name.endswith(".toml"):
             raise HarnessError(f"{path}: no such benchmark file")

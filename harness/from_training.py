@@ -34,6 +34,7 @@ from harness.run import compute
 from harness.sources import FromRecords
 from harness.trained_on import TrainedOn, doubtful_names, parse_trained_on
 from harness.vectors import cache_in_use
+from results.run_lock import sole_runner
 from results.store import ResultStore
 
 if TYPE_CHECKING:
@@ -111,7 +112,11 @@ def evaluate(
         _check_maps(current)
         for line in doubtful_names(current.backbone.card.trained_on, [domain.name for domain in domains]):
             warnings.warn(line, stacklevel=2)
-        with ResultStore(request.out / "results.sqlite") as store, cache_in_use(current):
+        with (
+            sole_runner(request.out, lambda runner: warnings.warn(f"waiting: {runner} runs into {out}", stacklevel=4)),
+            ResultStore(request.out / "results.sqlite") as store,
+            cache_in_use(current),
+        ):
             compute(current, store, Console(quiet=True, force_terminal=False))
             return _frame(current, store)
 

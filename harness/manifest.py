@@ -8,29 +8,33 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from harness.manifest_facts import FORMAT, identities, options_facts, row_facts, surroundings
 from results.files import write_whole
 
 if TYPE_CHECKING:
     from harness.cells import Run
+    from results.store import ResultStore
 
 _PACKAGES = ("metabench", "torch", "numpy", "pandas", "simplejpeg", "pillow")
 
 
-def write_manifest(run: "Run", *, embedded: int, computed: int) -> None:
+def write_manifest(run: "Run", store: "ResultStore", *, embedded: int, computed: int) -> None:
     """Write `<out>/manifests/<time>-<plan>.json`. `embedded`: images, `computed`: episodes of this run alone."""
     now, request = datetime.now(UTC), run.request
     facts = {
-        "plan": run.plan.hash,
+        "format": FORMAT,
+        **identities(run),
         "benchmark": request.benchmark.name,
         "split": request.split,
         "tasks": run.plan.tasks,
-        "seed": request.seed,
+        "seeds": [request.seed],
+        "shard": None if request.shard is None else str(request.shard),
         "domains": [domain.domain for domain in run.plan.domains],
         "methods": [method.label for method in request.methods],
         "hyper": request.hyper,
         "backbone": run.backbone.card,
-        "backbone_hash": run.backbone_hash,
         "device": request.device,
+        "dtype": request.backbone.dtype,
         "pixels": run.pixels.flags,
         **request.source.facts,
         "store_dtype": request.store_dtype,
@@ -40,6 +44,9 @@ def write_manifest(run: "Run", *, embedded: int, computed: int) -> None:
         "images_embedded": embedded,
         "episodes_computed": computed,
         "command": sys.argv[1:],
+        **({} if request.options is None else options_facts(request.options)),
+        **row_facts(run, store),
+        **surroundings(),
         "finished": now.isoformat(timespec="seconds"),
         "python": platform.python_version(),
         "platform": platform.platform(),

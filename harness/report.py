@@ -88,5 +88,7 @@ def tabulated(store: ResultStore, plan_hash: str) -> tuple[pd.DataFrame, Leaderb
     from results.entries import name_methods
     from results.leaderboard import leaderboard, seen_states
 
-    rows = name_methods(store.rows(plan_hash), store.entries(plan_hash))
-    return rows, leaderboard(rows, store.plan(plan_hash), seen_states(rows))
+    entries = store.entries(plan_hash)
+    rows = name_methods(store.rows(plan_hash), entries)
+    seen = {**seen_states(entries), **seen_states(rows)}  # of a shard some domains have no rows
+    return rows, leaderboard(rows, store.plan(plan_hash), seen)

@@ -3,13 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from harness.blocks import BackboneSource
 from harness.config import Benchmark, Domain
 from harness.methods import Hyper, Method
 from harness.pixels import Pixels
 from harness.planned import Planned
+from harness.shards import Shard
 
 
 class EpisodeSource(Protocol):
@@ -31,7 +32,8 @@ class Request:
     benchmark's number, or for all dumped episodes; `source`: where episodes come from; `out`: where results go;
     `cache`: where what can be made again is kept; `vectors`: the same for embeddings; `workers`: processes that adapt
     at the same time; `pixels`: see harness.pixels; `store_dtype`: precision of the vectors that are kept;
-    `save_logits`: keep every episode's logits in `out`."""
+    `shard`: which part of the plan's blocks is run (None: all); `options`: what it was made of, for
+    the manifest; `save_logits`: keep every episode's logits in `out`."""
 
     benchmark: Benchmark
     domains: tuple[Domain, ...]
@@ -50,6 +52,8 @@ class Request:
     workers: int
     pixels: Pixels
     store_dtype: str
+    shard: Shard | None = None
+    options: Mapping[str, Any] | None = None
     save_logits: bool = False
 
 

@@ -26,18 +26,24 @@ from harness.pixels import PixelChoice, bytes_to_keep, room_for
 from harness.progress import bar
 from harness.report import report
 from harness.request import Request
-from harness.stores import KeptMaps, load_vectors, store_of
-from harness.vectors import cache_in_use, choose_maps, embed, facts_of
+from harness.stores import KeptMaps, store_of
+from harness.vectors import cache_in_use, choose_maps, embed, facts_of, load_features
 from results.identity import Row
 from results.logits import kept_keys
+from results.run_lock import sole_runner
 from results.store import ResultStore
 
 
 def run(request: Request, console: Console) -> None:
     """Run what is missing of the request and print its leaderboard."""
     started = time.perf_counter()
-    current = prepare(request)
-    plan = current.plan
+    carry_out(prepare(request), console)
+    say(console, f"{time.perf_counter() - started:.0f} s in all")
+
+
+def carry_out(current: Run, console: Console, *, with_report: bool = True) -> None:
+    """Compute and store what is missing of a run, write its manifest, and print its leaderboard if that is wanted."""
+    request, plan = current.request, current.plan
     save_plan(plan, request.out / "plans" / f"{plan.hash[:12]}.npz")
     say(console, request.benchmark.title)
     say(console, f"plan      {plan.hash[:12]}: {len(plan.domains)} domains x {plan.tasks} episodes, seed {plan.seed}")
@@ -45,11 +51,21 @@ def run(request: Request, console: Console) -> None:
         say(console, current.left_out)
     for caution in cautions(current):
         console.print(f"caution   {caution}", style="yellow", highlight=False, markup=False)
-    with ResultStore(request.out / "results.sqlite") as store, cache_in_use(current):
+
+    def waiting(runner: str) -> None:
+        say(console, f"waiting   {runner} runs into {request.out} now")
+
+    with (
+        sole_runner(request.out, waiting),
+        ResultStore(request.out / "results.sqlite") as store,
+        cache_in_use(current),
+    ):
         embedded, computed = compute(current, store, console)
-        write_manifest(current, embedded=embedded, computed=computed)
-        report(store, plan.hash, request.out, console)
-    say(console, f"{time.perf_counter() - started:.0f} s in all")
+        write_manifest(current, store, embedded=embedded, computed=computed)
+        if with_report:
+            report(store, plan.hash, request.out, console)
+    if request.shard is not None:
+        say(console, f"shard     {request.shard} of the plan is done; `metabench merge OUT IN...` unites the parts")
 
 
 def compute(current: Run, store: ResultStore, console: Console) -> tuple[int, int]:
@@ -93,7 +109,7 @@ def _missing_blocks(store: ResultStore, current: Run) -> Iterator[tuple[Cell, ra
         if current.request.save_logits:
             done &= kept_keys(logits_of(current, cell)).keys()
         for block in blocks(len(cell.keys), BLOCK):
-            if any(cell.keys[task] not in done for task in block):
+            if block.start in cell.domain.tasks and any(cell.keys[task] not in done for task in block):
                 yield cell, block
 
 
@@ -108,7 +124,7 @@ def _keep_pixels(
         return chosen
     for name, domain in wanting.items():
         kept = choice.store(domain.records)
-        images = kept.missing(domain.plan.images)
+        images = kept.missing(domain.images)
         needed = bytes_to_keep(domain.records, images, choice)
         if choice.kind == "keep" and not room_for(needed, choice.cache):
             say(console, f"pixels    {name}: {decimal(needed)} are more than half of the free disk; not kept")
@@ -182,7 +198,7 @@ def blocks_of(current: Run, todo: list[tuple[Cell, range]], inputs: Inputs) -> I
         domain, configured = cell.domain, cell.configured
         if data is None or data.plan is not domain.plan:
             wanted = any(other.configured.wants_features for other, _ in todo if other.domain is domain)
-            features = load_vectors(domain.records, domain.plan.images, stores) if wanted else None
+            features = load_features(domain, stores) if wanted else None
             data = DomainData(
                 domain.plan,
                 domain.records.folder,

@@ -12,7 +12,6 @@ import numpy as np
 import backbones
 from backbones.embeddings import EmbeddingStore, StoreFacts
 from episodes.images import Images
-from episodes.plan import DomainPlan
 from harness.pixels import Records
 
 if TYPE_CHECKING:
@@ -50,9 +49,9 @@ def embeddings_folder(cache: Path) -> Path:
     return cache / "embeddings"
 
 
-def missing_images(data: Records, plan: DomainPlan, store: EmbeddingStore) -> Images:
-    """The images of the plan that have no vector yet."""
-    parts = [(c, store.missing(data.fingerprint(c), records)) for c, records in plan.images.by_class()]
+def missing_images(data: Records, images: Images, store: EmbeddingStore) -> Images:
+    """Those of the images that have no vector yet."""
+    parts = [(c, store.missing(data.fingerprint(c), records)) for c, records in images.by_class()]
     return Images.concatenate(parts)
 
 

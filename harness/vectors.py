@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from math import prod
 
+import numpy as np
 from rich.console import Console
 from rich.filesize import decimal
 
@@ -19,7 +20,16 @@ from harness.console import say
 from harness.embed import embed_images
 from harness.pixels import PixelChoice, room_for
 from harness.progress import bar
-from harness.stores import KeptMaps, Kind, embeddings_folder, missing_images, open_store, store_facts, store_of
+from harness.stores import (
+    KeptMaps,
+    Kind,
+    embeddings_folder,
+    load_vectors,
+    missing_images,
+    open_store,
+    store_facts,
+    store_of,
+)
 from results.files import in_use
 
 
@@ -54,7 +64,7 @@ def choose_maps(current: Run, cells: Sequence[Cell], console: Console) -> dict[s
     sizes = [_bytes_of_maps(network, current.request.store_dtype) for network in backbones.members_of(current.backbone)]
     chosen, promised = {}, 0
     for name, domain in wanting.items():
-        missing = [len(missing_images(domain.records, domain.plan, store).classes) for store in stores]
+        missing = [len(missing_images(domain.records, domain.images, store).classes) for store in stores]
         needed = sum(count * size for count, size in zip(missing, sizes, strict=True))
         if room_for(promised + needed, kept.cache):
             chosen[name], promised = kept, promised + needed
@@ -82,7 +92,7 @@ def _embed_with(
     console: Console,
 ) -> int:
     missing, total = _missing(store_of(backbone, facts, current.request.vectors), domains)
-    touched = sum(len(domain.plan.images.classes) for domain in domains)
+    touched = sum(len(domain.images.classes) for domain in domains)
     what = "embed" if facts.kind == "features" else "make maps of"
     say(console, f"images    {touched:,} distinct, {total:,} of them to {what} with {backbone.name}")
     if not total:
@@ -102,9 +112,20 @@ def _embed_with(
     return total
 
 
+def load_features(domain: DomainRun, stores: Sequence[EmbeddingStore]) -> np.ndarray:
+    """(n, ...) features of the images of the domain's plan. Those that only other shards touch are NaN: an episode that
+    read one would be refused."""
+    vectors = load_vectors(domain.records, domain.images, stores)
+    if len(domain.tasks) == len(domain.plan):
+        return vectors
+    features = np.full((len(domain.plan.images.classes), *vectors.shape[1:]), np.nan, vectors.dtype)
+    features[domain.plan.positions(domain.tasks)] = vectors
+    return features
+
+
 def _missing(store: EmbeddingStore, domains: Sequence[DomainRun]) -> tuple[list[Images], int]:
     """The images of each domain that the store lacks, and how many they are."""
-    missing = [missing_images(domain.records, domain.plan, store) for domain in domains]
+    missing = [missing_images(domain.records, domain.images, store) for domain in domains]
     return missing, sum(len(images.classes) for images in missing)
 
 

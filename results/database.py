@@ -1,15 +1,19 @@
 """Opening the store's SQLite file: durability, schema version, and errors in plain words."""
 
 import sqlite3
+import tempfile
 import time
-from contextlib import ExitStack, closing
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
+from urllib.parse import quote
 
 from results import schema
 from results.errors import StoreError
 from results.filesystem import on_network
 
 BUSY_S = 60.0  # how long a writer waits for another one
+WAL_VERSION = 2  # byte 18 of a file whose journal is a write-ahead log
 
 
 def connect(path: Path, *, create: bool = True) -> sqlite3.Connection:
@@ -31,6 +35,30 @@ def connect(path: Path, *, create: bool = True) -> sqlite3.Connection:
         raise StoreError(explain(path, error)) from error
 
 
+@contextmanager
+def reading(path: Path) -> Iterator[sqlite3.Connection]:
+    """A store to read as this version of the schema has it; neither it nor its folder is written to.
+
+    An older one is read from a copy that is brought to this version. Whatever is wrong with it is a StoreError.
+    """
+    if not path.is_file():
+        raise StoreError(f"{path}: no such result store")
+    try:
+        with ExitStack() as stack:
+            connection = stack.enter_context(closing(sqlite3.connect(_read_only(path), uri=True, isolation_level=None)))
+            if not _is_store(connection, path):
+                raise StoreError(f"{path}: an empty file, not a result store")
+            if _version(connection) < schema.VERSION:
+                folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="metabench-"))
+                copy = stack.enter_context(closing(sqlite3.connect(Path(folder, "copy.sqlite"), isolation_level=None)))
+                connection.backup(copy)
+                _migrate(copy)
+                connection = copy
+            yield connection
+    except (sqlite3.Error, OSError) as error:
+        raise StoreError(explain(path, error)) from error
+
+
 def explain(path: Path, error: Exception) -> str:
     """One line that names the file, the trouble and what to do."""
     if isinstance(error, OSError):
@@ -48,6 +76,14 @@ def explain(path: Path, error: Exception) -> str:
         sqlite3.SQLITE_CONSTRAINT: "nothing of this block was stored",
     }
     return "; ".join([f"{path}: {error}", *([advice[primary]] if primary in advice else [])])
+
+
+def _read_only(path: Path) -> str:
+    """The file as a URI. A closed write-ahead log leaves none behind, and then reading must not make one."""
+    with path.open("rb") as file:
+        wal = file.read(19)[18:] == bytes([WAL_VERSION])
+    closed = wal and not path.with_name(f"{path.name}-wal").exists()
+    return f"file:{quote(str(path.absolute()))}?mode=ro{'&immutable=1' if closed else ''}"
 
 
 def _is_store(connection: sqlite3.Connection, path: Path) -> bool:

@@ -9,6 +9,10 @@ class StoreError(ResultsError):
     """The result store cannot be opened, read or written."""
 
 
+class MergeError(ResultsError):
+    """Stores that do not belong together."""
+
+
 class StatisticsError(ResultsError):
     """Numbers that no mean, interval or rank can be made of."""
 

@@ -95,7 +95,7 @@ def same_but_for_seed(plans: Sequence[StoredPlan]) -> None:
     """Raise StatisticsError, naming what differs, unless plans have different seeds and nothing else different."""
     first = plans[0]
     for plan in plans[1:]:
-        for name in ("benchmark", "split", "tasks"):
+        for name in ("benchmark", "split", "setting", "tasks"):
             if getattr(plan, name) != getattr(first, name):
                 raise StatisticsError(
                     f"plans {first.plan_hash[:12]} and {plan.plan_hash[:12]} differ in their {name} "

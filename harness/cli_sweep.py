@@ -1,0 +1,53 @@
+"""`metabench sweep`: a grid over a method's hyper-parameters."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.cli_options import Datasets, Out, Records, Seed, Tasks
+from harness.config_file import Config
+from harness.console import console, fail, names
+
+
+def sweep(
+    adapter: Annotated[str, typer.Argument(help="The method, as in url or 'url(steps=20)'.")],
+    grid: Annotated[
+        list[str], typer.Option(help="Values of a hyper-parameter, as in lr=0.1,0.5,1; again for each further one.")
+    ],
+    benchmark: Annotated[str, typer.Option(help="Name of a benchmark (see `metabench ls`) or a TOML file.")] = "pocket",
+    split: Annotated[str, typer.Option(help="Classes to choose on: valid or train.")] = "valid",
+    datasets: Datasets = None,
+    tasks: Tasks = None,
+    seed: Seed = 0,
+    out: Out = Path("runs"),
+    backbone: Annotated[str | None, typer.Option(help="As for `metabench run`.")] = None,
+    weights: Annotated[Path | None, typer.Option(help="Weights for a backbone that has none of its own.")] = None,
+    records: Records = None,
+    hyper: Annotated[str, typer.Option(help="Where other hyper-parameters come from: official or fixed.")] = "official",
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1 ...")] = "cpu",
+    dtype: Annotated[str, typer.Option(help="Precision of the backbone.")] = "float32",
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes (default: one per core; 1 on a GPU).")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    config: Config = None,
+) -> None:
+    """Try a grid of hyper-parameters on classes that no test uses, and write the best as a file for `run --config`."""
+    from harness.sweep_command import sweep_grid
+
+    options = {
+        "datasets": names(datasets),
+        "tasks": tasks,
+        "backbone": backbone,
+        "weights": weights,
+        "split": split,
+        "seed": seed,
+        "records": records,
+        "hyper": hyper,
+        "device": device,
+        "dtype": dtype,
+        "workers": workers,
+    }
+    try:
+        sweep_grid(adapter, grid, benchmark, out=out, options=options, wants_json=as_json, console=console())
+    except KeyboardInterrupt:
+        fail("stopped; finished blocks are stored, and the same command goes on from there", 130)

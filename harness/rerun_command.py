@@ -1,0 +1,126 @@
+"""What `metabench rerun` does: the same request again in a new folder, held to what the manifest says."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import shutil
+from collections.abc import Iterator, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pandas as pd
+from rich.console import Console
+
+from harness.cells import Run, prepare
+from harness.config import benchmark_file
+from harness.console import say
+from harness.errors import HarnessError
+from harness.manifest_facts import FORMAT, file_hash, identities, keys_of
+from harness.run import carry_out
+from harness.run_command import request_of
+from results.rerun import COLUMNS, compare_rows, counted, unequal, write_comparison
+from results.store import ResultStore
+
+PATHS = ("weights", "records", "episodes", "features")
+NAMES = ("datasets", "trained_on")
+STORE = "results.sqlite"
+COMPARISON = "comparison.csv"
+MOST_SHOWN = 20
+
+
+def repeat(manifest: Path, out: Path | None, changes: Mapping[str, Any], console: Console) -> bool:
+    """Repeat the run of a manifest in `out`, and say in which rows it differs; whether it does not.
+
+    Nothing of the original is used: neither its rows nor embeddings. `changes`: options that are not the original's.
+    Raises HarnessError, before anything is computed, where benchmark, records, weights or methods are not those of the
+    manifest. A repetition that was stopped goes on in its folder.
+    """
+    facts, original = read_manifest(manifest), manifest.absolute().parents[1]
+    out = (out or original / "reruns" / manifest.stem).absolute()
+    if (out / COMPARISON).exists():
+        raise HarnessError(f"{out}: holds a finished repetition ({COMPARISON}); choose another --out")
+    if out == original:
+        raise HarnessError(f"{out}: is where the original lies; choose another --out")
+    if not (original / STORE).is_file():
+        raise HarnessError(f"{original / STORE}: the original's rows are not there to compare with")
+    with _folder_of(facts):
+        current = _prepared(manifest, facts, out, changes)
+        for line in _other_versions(facts):
+            console.print(f"caution   {line}", style="yellow", highlight=False, markup=False)
+        carry_out(current, console)
+    shutil.rmtree(current.request.vectors, ignore_errors=True)
+    compared = compare_rows(_rows(original, current), _rows(out, current))
+    write_comparison(compared, out / COMPARISON)
+    for line in (*unequal(compared, MOST_SHOWN), counted(compared)):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+    say(console, f"wrote {out / COMPARISON}")
+    return bool((compared["state"] == "equal").all())
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """A manifest that can be repeated. Raises HarnessError naming the file for anything else."""
+    try:
+        facts = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
+    except msgspec.MsgspecError as error:
+        raise HarnessError(f"{path}: is no manifest ({error})") from error
+    if facts.get("format") != FORMAT or "options" not in facts:
+        raise HarnessError(f"{path}: a manifest of another form than {FORMAT}, which this version cannot repeat")
+    return facts
+
+
+def _prepared(manifest: Path, facts: Mapping[str, Any], out: Path, changes: Mapping[str, Any]) -> Run:
+    """The run that is to be carried out, all of whose inputs are the manifest's."""
+    options = {**facts["options"], **changes}
+    benchmark = options.pop("benchmark")
+    file = benchmark_file(benchmark)
+    if file.is_file() and file_hash(file) != facts["benchmark_file"]["sha256"]:
+        raise HarnessError(f"{file}: is not the benchmark file of {manifest}: it was edited since")
+    options |= {name: Path(options[name]) for name in PATHS if options[name] is not None}
+    options |= {name: tuple(options[name]) for name in NAMES if options[name] is not None}
+    request = request_of(benchmark, out=out, options=options)
+    current = prepare(dataclasses.replace(request, vectors=out / "embeddings"))
+    for what, (here, there) in _other(facts, identities(current)).items():
+        raise HarnessError(f"{manifest}: {what} is {there}, and {here} now; nothing was computed")
+    return current
+
+
+def _other(facts: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """What differs, as it is now and as the manifest has it, by its name; the most telling first."""
+    parts: dict[str, tuple[Any, Any]] = {}
+    for kind, words in {"specs": "the dataset_spec.json of", "records": "the images (records) of"}.items():
+        for domain in {**found[kind], **facts[kind]}:
+            parts[f"{words} {domain}"] = found[kind].get(domain), facts[kind].get(domain)
+    for what, name in {"weights": "the backbone's weights", "backbone_hash": "the backbone (its identity)"}.items():
+        parts[name] = found[what], facts[what]
+    for domain, methods in facts["adapters"].items():
+        for method, adapter_hash in methods.items():
+            now = found["adapters"].get(domain, {}).get(method)
+            parts[f"the configuration of {method} on {domain}"] = now, adapter_hash
+    parts |= {name: (found[name], facts[name]) for name in ("flags", "plan")}
+    return {name: pair for name, pair in parts.items() if pair[0] != pair[1]}
+
+
+def _other_versions(facts: Mapping[str, Any]) -> Iterator[str]:
+    for name, before in facts["packages"].items():
+        if version(name) != before:
+            yield f"{name} is {version(name)}, the original had {before}"
+
+
+@contextlib.contextmanager
+def _folder_of(facts: Mapping[str, Any]) -> Iterator[None]:
+    """The folder that the original's relative paths start from, where it is still there."""
+    folder = Path(facts["folder"])
+    with contextlib.chdir(folder) if folder.is_dir() else contextlib.nullcontext():
+        yield
+
+
+def _rows(out: Path, current: Run) -> pd.DataFrame:
+    """The rows of a run as they are stored in `out`; none where it does not have the plan."""
+    with ResultStore(out / STORE, create=False) as store:
+        if current.plan.hash not in store.plans()["plan_hash"].tolist():
+            return pd.DataFrame(columns=COLUMNS)
+        rows = store.rows(current.plan.hash, COLUMNS)
+    return rows[rows["key"].isin(list(keys_of(current)))]

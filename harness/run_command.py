@@ -1,0 +1,55 @@
+"""What `metabench run` does: a request for each seed, one after another, and their means over seeds."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from harness.cli_stats import show_seeds
+from harness.commands import build_request
+from harness.console import names
+from harness.errors import HarnessError
+from harness.request import Request
+from harness.run import run
+from results.store import ResultStore
+
+MOST = 2**63 - 1
+
+
+def run_seeds(seeds: str, benchmark: str, *, out: Path, options: Mapping[str, Any], console: Console) -> None:
+    """Run a benchmark with each of the seeds, written as 0,1,2; print the means over several ones.
+
+    `options`: those of `build_request` but `seed` and `out`.
+    """
+    numbers = parse_seeds(seeds)
+    if len(numbers) > 1 and options["episodes"] is not None:
+        raise HarnessError(f"--seed {seeds}: dumped episodes are what they are; leave out --seed or --episodes")
+    for number in numbers:
+        run(request_of(benchmark, out=out, options={**options, "seed": number}), console)
+    if len(numbers) > 1 and options["shard"] is None:
+        with ResultStore(out / "results.sqlite", create=False) as store:
+            show_seeds(store, str(store.latest_plan()), console)
+
+
+def request_of(benchmark: str, *, out: Path, options: Mapping[str, Any]) -> Request:
+    """The request of a run that knows what it was made of."""
+    request = build_request(benchmark, out=out, **options)
+    return dataclasses.replace(request, options={"benchmark": benchmark, **options})
+
+
+def parse_seeds(text: str) -> list[int]:
+    """Seeds as written on the command line. Raises HarnessError for what is none, and for one that stands twice."""
+    found = []
+    for word in names(text) or ():
+        if not word.isdecimal() or int(word) > MOST:
+            raise HarnessError(f"--seed {text}: {word!r} is no seed; give whole numbers from 0 to {MOST}, as in 0,1,2")
+        if int(word) in found:
+            raise HarnessError(f"--seed {text}: {word} stands twice")
+        found.append(int(word))
+    if not found:
+        raise HarnessError("--seed names no seed; write it as 0 or 0,1,2")
+    return found

@@ -1,0 +1,91 @@
+"""A run repeated from its manifest."""
+
+import csv
+import json
+import shutil
+import sqlite3
+
+import pytest
+from tiny_images import images_of
+
+from episodes.dataset import DatasetRecords
+from episodes.tfrecord import write_records
+
+
+@pytest.fixture
+def manifest(run_ok, workspace):
+    """The manifest of a run of two methods."""
+    run_ok("--adapters", "ncc,url(steps=2)", "--tasks", 3)
+    return max((workspace / "runs/manifests").iterdir())
+
+
+def test_a_repeated_run_has_equal_rows_and_makes_its_own_embeddings(manifest, metabench, workspace):
+    shutil.rmtree(workspace / "cache/embeddings")
+    done = metabench("rerun", manifest)
+    assert done.status == 0, done.err
+    assert "12 rows: 12 equal\n" in done.out
+    again = json.loads(max((workspace / f"runs/reruns/{manifest.stem}/manifests").iterdir()).read_text())
+    original = json.loads(manifest.read_text())
+    assert again["images_embedded"] == original["images_embedded"] > 0
+    assert again["rows"] == original["rows"]
+    assert not (workspace / f"runs/reruns/{manifest.stem}/embeddings").exists()
+    assert "holds a finished repetition" in metabench("rerun", manifest).error
+
+
+def test_a_difference_is_shown_row_by_row_with_status_1(manifest, metabench, workspace):
+    with sqlite3.connect(workspace / "runs/results.sqlite") as database:
+        database.execute("UPDATE rows SET accuracy = 0.125 WHERE domain = 'reds' AND task = 1 AND adapter = 'ncc'")
+        database.execute("DELETE FROM rows WHERE domain = 'blues' AND task = 2 AND adapter = 'url'")
+    done = metabench("rerun", manifest, "--out", "again")
+    assert done.status == 1
+    assert "differs: reds, task 1, ncc on raw-pixels: 0.125000 originally" in done.out
+    assert "new: blues, task 2, url on raw-pixels: none originally" in done.out
+    assert "12 rows: 10 equal, 1 differs, 1 new\n" in done.out
+    with (workspace / "again/comparison.csv").open() as file:
+        assert sorted(row["state"] for row in csv.DictReader(file)) == ["differs"] + 10 * ["equal"] + ["new"]
+
+
+def test_an_edited_benchmark_file_is_named_before_anything_is_computed(manifest, metabench, workspace):
+    (workspace / "tiny.toml").write_text((workspace / "tiny.toml").read_text() + "\n# a word\n")
+    error = metabench("rerun", manifest, "--out", "again").error
+    assert "tiny.toml: is not the benchmark file of " in error
+    assert not (workspace / "again").exists()
+
+
+def test_other_images_are_named_before_anything_is_computed(manifest, metabench, workspace):
+    whole = (workspace / "records").resolve()
+    (workspace / "records").unlink()
+    shutil.copytree(whole, workspace / "records")
+    reds = workspace / "records/reds"
+    for class_id, count in enumerate(DatasetRecords(reds).spec.images_per_class.tolist()):
+        write_records(reds / f"{class_id}.tfrecords", [(image, class_id) for image in images_of(500 + class_id, count)])
+    error = metabench("rerun", manifest, "--out", "again").error
+    assert "the images (records) of reds is " in error
+    assert error.endswith("nothing was computed")
+    assert not (workspace / "again").exists()
+
+
+def test_what_cannot_be_repeated_is_named(manifest, metabench, workspace):
+    old = json.loads(manifest.read_text())
+    del old["format"]
+    (workspace / "runs/manifests/old.json").write_text(json.dumps(old))
+    (workspace / "runs/manifests/text.json").write_text("text")
+    assert "old.json: a manifest of another form" in metabench("rerun", "runs/manifests/old.json").error
+    assert "text.json: is no manifest" in metabench("rerun", "runs/manifests/text.json").error
+    assert "is where the original lies" in metabench("rerun", manifest, "--out", "runs").error
+    (workspace / "runs/results.sqlite").unlink()
+    assert "the original's rows are not there" in metabench("rerun", manifest).error
+
+
+def test_a_manifest_says_where_everything_came_from(manifest, workspace):
+    facts = json.loads(manifest.read_text())
+    assert facts["command"][:2] == ["run", "tiny.toml"]
+    assert facts["options"]["tasks"] == 3
+    assert facts["folder"] == str(workspace)
+    assert set(facts["records"]) == set(facts["specs"]) == {"reds", "blues"}
+    assert set(facts["adapters"]["reds"]) == {"ncc", "url(steps=2)"}
+    assert facts["seeds"] == [0]
+    assert facts["rows"]["number"] == 12
+    assert len(facts["benchmark_file"]["sha256"]) == 64
+    assert facts["determinism"]["deterministic_algorithms"] is False
+    assert facts["git"]["working_folder"] is None
