@@ -62,7 +62,7 @@ class Run:
 
 def prepare(request: Request) -> Run:
     """Configure each method for each domain, open the records and make the plan; wrong names fail before slow steps."""
-    backbone = request.backbone.load(request.device)
+    backbone = request.backbone.load(request.device_here)
     identity = backbones.identity(backbone)
     card = backbone.card
     pixels = PixelChoice(request.pixels, card.image_size, request.cache)

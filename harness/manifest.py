@@ -36,6 +36,7 @@ def write_manifest(run: "Run", *, embedded: int, computed: int) -> None:
         "store_dtype": request.store_dtype,
         "compiled": request.backbone.compiled,
         "workers": request.workers,
+        "engine": request.engine.kind,
         "images_embedded": embedded,
         "episodes_computed": computed,
         "command": sys.argv[1:],

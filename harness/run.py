@@ -12,19 +12,20 @@ import adapters
 import backbones
 from episodes.plan import blocks
 from episodes.plan_file import save_plan
-from harness.blocks import BLOCK, Block
+from harness.blocks import BLOCK, Block, evaluate_block
 from harness.cautions import cautions
 from harness.cells import Cell, Run, prepare, record, row_of
 from harness.console import say
-from harness.engines.local import run_blocks
+from harness.engines.contract import LOCAL, Engine
 from harness.inputs import DomainData
 from harness.manifest import write_manifest
 from harness.pixels import PixelChoice, bytes_to_keep, room_for
 from harness.progress import bar
+from harness.reach import check_machines
 from harness.report import report
 from harness.request import Request
 from harness.stores import KeptMaps, load_vectors, store_of
-from harness.vectors import cache_in_use, choose_maps, embed, facts_of
+from harness.vectors import cache_in_use, choose_maps, embed, facts_of, lacks_features
 from results.store import ResultStore
 
 
@@ -51,11 +52,15 @@ def compute(current: Run, store: ResultStore, console: Console) -> tuple[int, in
     """Compute and store what the store lacks of a run; the number of images embedded and of episodes computed."""
     record(store, current)
     todo = list(_missing_blocks(store, current))
-    cells = [cell for cell, _ in todo]
-    maps = choose_maps(current, cells, console)
-    pixels = _keep_pixels(current, cells, maps, console)
-    embedded = _embed(current, cells, maps, pixels, console)
-    return embedded, _adapt(current, todo, maps, pixels, store, console)
+    request, cells = current.request, [cell for cell, _ in todo]
+    choice = request.engine if todo else LOCAL  # nothing to do needs no cluster
+    with choice.start(request.device, request.workers) as engine:
+        if choice.kind == "ray":
+            check_machines(engine, current, [cell for cell in cells if _reads_images(current, cell)])
+        maps = choose_maps(current, cells, engine, console)
+        pixels = _keep_pixels(current, cells, maps, console)
+        embedded = _embed(current, cells, maps, pixels, engine, console)
+        return embedded, _adapt(current, todo, maps, pixels, engine, store, console)
 
 
 def _missing_blocks(store: ResultStore, current: Run) -> Iterator[tuple[Cell, range]]:
@@ -66,6 +71,11 @@ def _missing_blocks(store: ResultStore, current: Run) -> Iterator[tuple[Cell, ra
         for block in blocks(len(cell.keys), BLOCK):
             if any(cell.keys[task] not in done for task in block):
                 yield cell, block
+
+
+def _reads_images(current: Run, cell: Cell) -> bool:
+    """Whether a worker reads images for the cell, to embed them or to adapt to them."""
+    return cell.configured.wants_backbone or (cell.configured.wants_features and lacks_features(current, cell.domain))
 
 
 def _keep_pixels(
@@ -101,13 +111,14 @@ def _embed(
     cells: list[Cell],
     maps: Mapping[str, KeptMaps],
     pixels: Mapping[str, PixelChoice],
+    engine: Engine,
     console: Console,
 ) -> int:
     """Embed those images of the cells' domains that have no vector yet; returns how many that were."""
     features = {cell.domain.name: cell.domain for cell in cells if cell.configured.wants_features}
     kept = {cell.domain.name: cell.domain for cell in cells if cell.domain.name in maps}
-    embedded = embed(current, list(features.values()), "features", pixels, console)
-    embed(current, list(kept.values()), "maps", pixels, console)
+    embedded = embed(current, list(features.values()), "features", pixels, engine, console)
+    embed(current, list(kept.values()), "maps", pixels, engine, console)
     return embedded
 
 
@@ -116,18 +127,18 @@ def _adapt(
     todo: list[tuple[Cell, range]],
     maps: Mapping[str, KeptMaps],
     pixels: Mapping[str, PixelChoice],
+    engine: Engine,
     store: ResultStore,
     console: Console,
 ) -> int:
     """Compute the missing blocks and store each as it comes; returns the number of episodes computed."""
     total = sum(len(block) for _, block in todo)
-    request = current.request
-    names = ", ".join(method.label for method in request.methods)
-    state = f"{total:,} to run, {request.workers} at a time" if total else "all done already"
+    names = ", ".join(method.label for method in current.request.methods)
+    state = f"{total:,} to run, {engine.at_a_time} at a time" if total else "all done already"
     say(console, f"episodes  {names}: {state}")
     cells = {(cell.domain.name, cell.configured.adapter_hash): cell for cell in current.cells}
     with bar(console, "adapt", total) as advance:
-        for block, results in run_blocks(_jobs(current, todo, maps, pixels), request.workers if todo else 1):
+        for block, results in engine.run(evaluate_block, _jobs(current, todo, maps, pixels)):
             cell = cells[block.data.plan.domain, block.adapter_hash]
             store.add([row_of(current, cell, result) for result in results])
             advance(len(results))
@@ -145,6 +156,7 @@ def _jobs(
     for cell, tasks in todo:
         domain, configured = cell.domain, cell.configured
         if data is None or data.plan is not domain.plan:
+            data = features = None  # before the next ones are loaded
             wanted = any(other.configured.wants_features for other, _ in todo if other.domain is domain)
             features = load_vectors(domain.records, domain.plan.images, stores) if wanted else None
             data = DomainData(
