@@ -6,7 +6,10 @@ The work is nearest centroid on features that come from random numbers: an adapt
 from __future__ import annotations
 
 import sqlite3
+import subprocess
+import sys
 import time
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
 from io import StringIO
@@ -22,8 +25,28 @@ from harness.commands import build_request
 from harness.engines.contract import checked_engine
 from harness.request import Request
 from harness.run import compute
+from results.identity import Row
 from results.store import ResultStore
 
+CLOCK = '''
+"""Says when it is used for the first time, and ends the run."""
+import os
+import sys
+import time
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clock:
+    needs: ClassVar = frozenset({"features"})
+    takes: ClassVar = "features"
+    version: ClassVar = "1"
+
+    def adapt(self, support, *, rng=None):
+        print(f"first episode at {time.time()}", file=sys.stderr, flush=True)
+        os._exit(0)
+'''
 LIMIT_MS = 2.0
 DOMAINS, TASKS = 13, 600
 IMAGES, WIDTH = 50_000, 512
@@ -39,6 +62,25 @@ def engine_overhead(setting: Setting) -> Measurement:
     _, wall_s, own_s, tasks = compute_all(request)
     note = f"{tasks} tasks in {wall_s:.1f} s, {own_s:.1f} s of it the adapter's; baseline: the limit of {LIMIT_MS:g} ms"
     return Measurement(1000 * (wall_s - own_s) / tasks, "ms/task", LIMIT_MS, note)
+
+
+@row
+def first_episode(setting: Setting) -> Measurement:
+    """Seconds from the start of `metabench run pocket` to its first episode, caches warm; the baseline is what `import
+    torch` alone takes."""
+    plugin = setting.folder / "clock.py"
+    plugin.write_text(CLOCK)
+    command = [sys.executable, "-m", "metabench", "run", "pocket", "--adapters", str(plugin), "--workers", "1"]
+    command += ["--tasks", str(setting.scaled(600)), "--out"]
+    seconds: dict[str, list[float]] = {"ours": [], "torch": []}
+    for turn in range(setting.repeats + 1):
+        started = time.time()
+        done = subprocess.run([*command, str(setting.folder / str(turn))], capture_output=True, text=True)
+        seconds["ours"].append(float(done.stderr.split("first episode at ")[1].split()[0]) - started)
+        started = time.time()
+        subprocess.run([sys.executable, "-c", "import torch"], check=True)
+        seconds["torch"].append(time.time() - started)
+    return Measurement(median(seconds["ours"][1:]), "s", median(seconds["torch"][1:]), "wanted: under 3 s")
 
 
 @row
@@ -99,7 +141,7 @@ class _Timed(ResultStore):
         super().__init__(path)
         self.times: list[float] = []
 
-    def add(self, rows):  # type: ignore[no-untyped-def]
+    def add(self, rows: Sequence[Row]) -> None:
         super().add(rows)
         self.times.append(time.perf_counter())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -11,6 +12,7 @@ from typing import Any, NamedTuple
 import backbones
 from backbones.contract import Backbone
 from episodes.plan import DomainPlan, Plan
+from episodes.sampling import EpisodeConfig
 from harness.blocks import EpisodeResult
 from harness.methods import Configured, configure
 from harness.pixels import PixelChoice, Records
@@ -141,7 +143,7 @@ def row_of(run: Run, cell: Cell, result: EpisodeResult) -> Row:
         split=run.plan.split,
         task=task,
         episode_hash=domain.plan.hashes[task],
-        protocol_hash=canonical_hash(asdict(domain.plan.protocol)),
+        protocol_hash=_protocol_hash(domain.plan.protocol),
         records_hash=domain.records_hash,
         spec_hash=domain.plan.spec_digest,
         plan_hash=run.plan.hash,
@@ -163,6 +165,11 @@ def row_of(run: Run, cell: Cell, result: EpisodeResult) -> Row:
         wall_s=result.wall_s,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
+
+
+@functools.lru_cache(maxsize=64)
+def _protocol_hash(protocol: EpisodeConfig) -> str:
+    return canonical_hash(asdict(protocol))
 
 
 def _flags(configured: Configured, flags: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ RETRIES = 3
 """Ray's own: it begins a task again when its worker or machine is lost."""
 AHEAD = 2
 """Tasks on their way for each that can run: so many that no worker waits for this process, and no more."""
+ADDRESS_S = 10.0
 ANSWER_S = 120.0
 """A machine that takes longer to start a worker is not counted on."""
 
@@ -30,8 +32,9 @@ def ray_engine(address: str, device: str, workers: int | None, gpus_per_worker: 
     """Connect to the cluster at `address`, or with "local" start one of `workers` tasks at a time that only this
     machine can reach. Raises HarnessError when Ray is not installed, or nobody answers."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    if address == "local":  # the one switch by which Ray binds to the loopback address, whatever the system
-        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+    if address == "local":
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # on any system binds to the loopback address
+        os.environ.setdefault("RAY_agent_register_timeout_ms", "120000")  # a busy machine starts Ray's helpers slowly
     try:
         import ray
     except ImportError:
@@ -39,6 +42,7 @@ def ray_engine(address: str, device: str, workers: int | None, gpus_per_worker: 
             "--engine ray needs Ray, which is not installed: pip install 'metabench[ray]', or in a clone "
             "pip install -c constraints.txt '.[ray]'"
         ) from None
+    _check_address(address)
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
     own: dict[str, Any] = {"include_dashboard": False, "num_cpus": workers} if address == "local" else {}
     try:
@@ -49,6 +53,19 @@ def ray_engine(address: str, device: str, workers: int | None, gpus_per_worker: 
         yield RayEngine(device, workers, gpus_per_worker)
     finally:
         ray.shutdown()
+
+
+def _check_address(address: str) -> None:
+    """Ray itself takes minutes to find that nobody answers."""
+    host, colon, port = address.rpartition(":")
+    if address in ("auto", "local"):
+        return
+    if not (colon and host and port.isdecimal()):
+        raise HarnessError(f"--address {address}: an address is auto, local or HOST:PORT")
+    try:
+        socket.create_connection((host, int(port)), timeout=ADDRESS_S).close()
+    except (OSError, OverflowError) as error:
+        raise HarnessError(_no_cluster(address, error)) from error
 
 
 def _no_cluster(address: str, error: Exception) -> str:

@@ -36,6 +36,15 @@ def test_without_ray_one_line_says_how_to_install_it(run_tiny, monkeypatch):
     assert "pip install 'metabench[ray]'" in done.error
 
 
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [("127.0.0.1:1", "no Ray cluster there"), ("nowhere", "an address is auto, local or HOST:PORT")],
+)
+def test_an_address_where_no_cluster_is_is_refused_at_once(run_tiny, address, words):
+    pytest.importorskip("ray")
+    assert words in run_tiny("--engine", "ray", "--address", address).error
+
+
 def test_an_engine_is_not_started_when_all_is_done(run_tiny, monkeypatch):
     assert run_tiny().status == 0
     monkeypatch.setitem(sys.modules, "ray", None)

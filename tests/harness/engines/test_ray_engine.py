@@ -46,6 +46,7 @@ def cluster():
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", f"{REPO}:{REPO / 'tests/support'}")  # what is installed on its machines
+        patch.setenv("RAY_agent_register_timeout_ms", "120000")  # a busy machine starts Ray's helpers slowly
         made = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "num_gpus": 1})
         made.others = [made.add_node(num_cpus=1) for _ in range(2)]
         yield made
@@ -117,10 +118,6 @@ def test_a_run_on_ray_is_the_run_on_one_machine(run_tiny, workspace, choice):
     assert (workspace / "runs/leaderboard.csv").read_bytes() == board
     assert sorted(path.name for path in (workspace / "cache/embeddings").rglob("*.block")) == stored
     assert [path.read_bytes() for path in sorted((workspace / "cache/embeddings").rglob("*.block"))] == vectors
-
-
-def test_where_nobody_listens_one_line_says_so(run_tiny):
-    assert "no Ray cluster" in run_tiny("--engine", "ray", "--address", "127.0.0.1:1").error
 
 
 def test_a_node_killed_in_the_middle_of_a_run_loses_no_row_and_doubles_none(run_tiny, workspace, environment, cluster):
