@@ -16,12 +16,11 @@ from episodes.plan import DomainPlan, blocks
 from harness.blocks import BLOCK, Adapted, Block, inspect_block
 from harness.cells import Cell, Run, prepare
 from harness.console import say
-from harness.engines.local import run_blocks
 from harness.errors import HarnessError
 from harness.methods import Method
 from harness.progress import bar
 from harness.request import Request
-from harness.run import blocks_of, make_inputs
+from harness.run_inputs import blocks_of, make_inputs
 from harness.vectors import cache_in_use
 from results.analysis.collect import Found, tables
 from results.analysis.figures import Example, write_figures
@@ -86,7 +85,7 @@ def _with_frozen(request: Request, console: Console) -> Request:
     taken = next((method.name for method in request.methods if method.label == FROZEN), None)
     if taken:
         raise HarnessError(f"{taken}: the tables call the state before adaptation {FROZEN!r}; rename the file")
-    if len(backbones.members_of(request.backbone.load(request.device))) > 1:
+    if len(backbones.members_of(request.backbone.load(request.device_here))) > 1:
         say(console, "several networks: there is no one frozen embedding to compare with")
         return request
     others = [method for method in request.methods if method.label != NEAREST_CENTROID.label]
@@ -106,10 +105,11 @@ def _measure(current: Run, console: Console) -> tuple[list[Found], list[Example]
     work = functools.partial(measure_block, shown={d.domain: _readable(d) for d in current.plan.domains})
     found: list[Found] = []
     examples: list[Example] = []
-    with cache_in_use(current):
-        units = blocks_of(current, todo, make_inputs(current, [cell for cell, _ in todo], console))
+    request = current.request
+    with cache_in_use(current), request.engine.start(request.device, request.workers) as engine:
+        units = blocks_of(current, todo, make_inputs(current, [cell for cell, _ in todo], engine, console))
         with bar(console, "measure", sum(len(block) for _, block in todo)) as advance:
-            for block, results in run_blocks(units, current.request.workers, work):
+            for block, results in engine.run(work, units):
                 for cell in cells[block.data.plan.domain, block.adapter_hash]:
                     name = cell.domain.name, _label(cell)
                     found += [Found(*name, looked.task, looked.measured) for looked in results]

@@ -16,6 +16,7 @@ import numpy as np
 import adapters
 import backbones
 from adapters.contract import Adapter, Predictor
+from harness.devices import full_precision
 from harness.errors import HarnessError
 from harness.inputs import DomainData, Task, make_task
 from results.identity import canonical_hash
@@ -170,7 +171,7 @@ def load_backbone(choice: BackboneChoice, device: str) -> Backbone:
     """The chosen backbone on a device, loaded once per process."""
     import torch
 
-    torch.backends.cudnn.allow_tf32 = False  # float32 is float32 on every device: rows do not say which it was
+    full_precision()
     dtype = getattr(torch, choice.dtype)
     return backbones.load(choice.name, weights=choice.weights, device=device, dtype=dtype, compiled=choice.compiled)
 

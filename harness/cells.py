@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -13,6 +14,7 @@ import backbones
 from backbones.contract import Backbone
 from episodes.images import Images
 from episodes.plan import DomainPlan, Plan
+from episodes.sampling import EpisodeConfig
 from harness.blocks import EpisodeResult
 from harness.config import setting_of
 from harness.methods import Configured, configure
@@ -75,7 +77,7 @@ class Run:
 
 def prepare(request: Request) -> Run:
     """Configure each method for each domain, open the records and make the plan; wrong names fail before slow steps."""
-    backbone = request.backbone.load(request.device)
+    backbone = request.backbone.load(request.device_here)
     identity = backbones.identity(backbone)
     card = backbone.card
     pixels = PixelChoice(request.pixels, card.image_size, request.cache)
@@ -170,7 +172,7 @@ def row_of(run: Run, cell: Cell, result: EpisodeResult) -> Row:
         split=run.plan.split,
         task=task,
         episode_hash=domain.plan.hashes[task],
-        protocol_hash=canonical_hash(asdict(domain.plan.protocol)),
+        protocol_hash=_protocol_hash(domain.plan.protocol),
         records_hash=domain.records_hash,
         spec_hash=domain.plan.spec_digest,
         plan_hash=run.plan.hash,
@@ -192,6 +194,11 @@ def row_of(run: Run, cell: Cell, result: EpisodeResult) -> Row:
         wall_s=result.wall_s,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
+
+
+@functools.lru_cache(maxsize=64)
+def _protocol_hash(protocol: EpisodeConfig) -> str:
+    return canonical_hash(asdict(protocol))
 
 
 def _flags(configured: Configured, flags: Mapping[str, Any]) -> dict[str, Any]:

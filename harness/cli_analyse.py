@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from harness.cli_options import Datasets, Device, Records, Seed, Split, Workers
 from harness.console import console, fail, names
 
 app = typer.Typer(no_args_is_help=True)
@@ -18,21 +19,19 @@ def analyse() -> None:
 @app.command()
 def gap(
     benchmark: Annotated[str, typer.Option(help="Name of a benchmark (see `metabench ls`) or a TOML file.")] = "pocket",
-    datasets: Annotated[str | None, typer.Option(help="Some of its domains only, as in mnist,icons.")] = None,
+    datasets: Datasets = None,
     adapters: Annotated[str, typer.Option(help="As in url,'copa(lr=0.01)'; ncc is the frozen state.")] = "ncc,url,copa",
     hyper: Annotated[str, typer.Option(help="official or fixed, as for `metabench run`.")] = "official",
     tasks: Annotated[int, typer.Option(min=1, help="Episodes per domain: the first of those of a run.")] = 20,
     backbone: Annotated[str | None, typer.Option(help="As for `metabench run` (default: the benchmark's).")] = None,
     weights: Annotated[Path | None, typer.Option(help="Weights for a backbone that has none of its own.")] = None,
-    split: Annotated[str | None, typer.Option(help="train, valid or test (default: the benchmark's).")] = None,
-    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of episodes and stochastic methods.")] = 0,
+    split: Split = None,
+    seed: Seed = 0,
     out: Annotated[Path, typer.Option(help="Tables and figures go to its folder `analysis`.")] = Path("runs"),
-    records: Annotated[
-        Path | None, typer.Option(envvar="RECORDS", help="Folder of Meta-Dataset records.", metavar="DIR")
-    ] = None,
+    records: Records = None,
     episodes: Annotated[Path | None, typer.Option(help="Dumped episodes instead of sampled ones.")] = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1 ...")] = "cpu",
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes (default: one per core; 1 on a GPU).")] = None,
+    device: Device = "cpu",
+    workers: Workers = None,
     figures: Annotated[bool, typer.Option(help="Draw the figures.")] = True,
 ) -> None:
     """Measure the gap between prototypes and images before and after adaptation, and what goes with it.

@@ -14,3 +14,5 @@ Datasets = Annotated[str | None, typer.Option("--datasets", help="Some of its do
 Tasks = Annotated[int | None, typer.Option("--tasks", min=1, help="Episodes per domain (default: the benchmark's).")]
 Split = Annotated[str | None, typer.Option("--split", help="train, valid or test (default: the benchmark's).")]
 Seed = Annotated[int, typer.Option("--seed", min=0, max=2**63 - 1, help="Seed of episodes and stochastic methods.")]
+Device = Annotated[str, typer.Option("--device", help="cpu, cuda (all GPUs), cuda:1 ..., or mps.")]
+Workers = Annotated[int | None, typer.Option("--workers", min=1, help="Processes (default: one per core, or per GPU).")]

@@ -22,7 +22,7 @@ def check(
 
     Reads every record: both checksums, its label, its image, and whether Traffic signs lie in track order.
     """
-    from harness.engines.local import default_workers
+    from harness.devices import default_workers
     from harness.records_check import check_records
 
     workers = workers or default_workers("cpu")

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli_options import BenchmarkName, Datasets, Out, Records, Split, Tasks
+from harness.cli_options import BenchmarkName, Datasets, Device, Out, Records, Split, Tasks, Workers
 from harness.config_file import Config, was_given
 from harness.console import console, fail, names
 
@@ -41,7 +41,7 @@ def run(
     trained_on: Annotated[
         str | None, typer.Option(help="What the network of --features saw, as in ilsvrc_2012=all,omniglot, or none.")
     ] = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1 ...")] = "cpu",
+    device: Device = "cpu",
     dtype: Annotated[
         str, typer.Option(help="Precision of the backbone: float32, float64, bfloat16 or float16.")
     ] = "float32",
@@ -51,7 +51,14 @@ def run(
     compiled: Annotated[
         bool, typer.Option("--compile", help="Embed through torch.compile (noted in every row).")
     ] = False,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes (default: one per core; 1 on a GPU).")] = None,
+    workers: Workers = None,
+    engine: Annotated[str, typer.Option(help="local, or ray: tasks on a Ray cluster (docs/cluster.md).")] = "local",
+    address: Annotated[
+        str | None, typer.Option(help="Ray cluster: auto (this machine's), HOST:PORT, or local (one for the run).")
+    ] = None,
+    gpus_per_worker: Annotated[
+        float | None, typer.Option(help="Share of a GPU for each task on Ray, as in 0.25 (default: 1).")
+    ] = None,
     pixels: Annotated[
         str,
         typer.Option(
@@ -94,6 +101,9 @@ def run(
         "device": device,
         "dtype": dtype,
         "workers": workers,
+        "engine": engine,
+        "address": address,
+        "gpus_per_worker": gpus_per_worker,
         "pixels": pixels,
         "store_dtype": store_dtype,
         "compiled": compiled,

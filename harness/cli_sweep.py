@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli_options import Datasets, Out, Records, Seed, Tasks
+from harness.cli_options import Datasets, Device, Out, Records, Seed, Tasks, Workers
 from harness.config_file import Config
 from harness.console import console, fail, names
 
@@ -25,9 +25,9 @@ def sweep(
     weights: Annotated[Path | None, typer.Option(help="Weights for a backbone that has none of its own.")] = None,
     records: Records = None,
     hyper: Annotated[str, typer.Option(help="Where other hyper-parameters come from: official or fixed.")] = "official",
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1 ...")] = "cpu",
+    device: Device = "cpu",
     dtype: Annotated[str, typer.Option(help="Precision of the backbone.")] = "float32",
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes (default: one per core; 1 on a GPU).")] = None,
+    workers: Workers = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
     config: Config = None,
 ) -> None:

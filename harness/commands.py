@@ -13,8 +13,9 @@ from episodes.plan_file import save_plan
 from episodes.spec import SPLITS
 from harness.blocks import BackboneChoice, BackboneSource, load_backbone
 from harness.config import Benchmark, known_benchmarks, load_benchmark
+from harness.devices import checked_device, default_workers
 from harness.domains import cache_folder, check_records, resolve
-from harness.engines.local import default_workers
+from harness.engines.contract import checked_engine
 from harness.errors import HarnessError, unknown
 from harness.estimate import estimate
 from harness.methods import checked_hyper, parse_methods
@@ -51,6 +52,9 @@ def build_request(
     pixels: str,
     store_dtype: str | None,
     compiled: bool,
+    engine: str = "local",
+    address: str | None = None,
+    gpus_per_worker: float | None = None,
     shard: str | None = None,
     save_logits: bool = False,
 ) -> Request:
@@ -88,8 +92,9 @@ def build_request(
         source=source,
         cache=cache_folder(),
         vectors=cache_folder(),
-        device=checked_device(device),
-        workers=workers or default_workers(device),
+        device=checked_device(device) if engine == "local" else device,
+        workers=workers or (default_workers(device) if engine == "local" else None),
+        engine=checked_engine(engine, address, gpus_per_worker, device),
         pixels=checked_pixels(pixels) if features is None else "none",
         store_dtype=checked_store_dtype(store_dtype, network.dtype),
         shard=parse_shard(shard),
@@ -138,17 +143,6 @@ def checked_store_dtype(store_dtype: str | None, dtype: str) -> str:
     if store_dtype is not None and store_dtype not in STORE_DTYPES:
         raise unknown("--store-dtype", store_dtype, STORE_DTYPES)
     return store_dtype or usual_store_dtype(dtype)
-
-
-def checked_device(device: str) -> str:
-    """A device that torch has here. Raises HarnessError otherwise."""
-    import torch
-
-    try:
-        torch.zeros(1, device=device).item()
-    except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts
-        raise HarnessError(f"--device {device}: not usable here ({str(error).splitlines()[0]})") from error
-    return device
 
 
 def show_plan(

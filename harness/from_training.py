@@ -23,9 +23,10 @@ from backbones.foreign import digest_of, features_of_noise, set_feature_dim
 from backbones.frozen import HALF, FrozenBackbone
 from harness.blocks import GivenBackbone
 from harness.cells import Run, prepare
-from harness.commands import checked_device, checked_pixels, checked_split
+from harness.commands import checked_pixels, checked_split
 from harness.config import load_benchmark
 from harness.console import names
+from harness.devices import checked_device, random_devices
 from harness.domains import cache_folder, check_records, resolve
 from harness.errors import HarnessError
 from harness.methods import checked_hyper, parse_methods
@@ -155,7 +156,7 @@ def _undisturbed(device: str) -> Iterator[None]:
     states = random.getstate(), np.random.get_state()
     try:
         with (
-            torch.random.fork_rng(devices=[where] if where.type == "cuda" else []),
+            torch.random.fork_rng(devices=random_devices(device)),
             torch.inference_mode(False),
             torch.enable_grad(),
             torch.autocast(where.type, enabled=False),

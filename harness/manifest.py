@@ -41,6 +41,7 @@ def write_manifest(run: "Run", store: "ResultStore", *, embedded: int, computed:
         "compiled": request.backbone.compiled,
         "save_logits": request.save_logits,
         "workers": request.workers,
+        "engine": request.engine.kind,
         "images_embedded": embedded,
         "episodes_computed": computed,
         "command": sys.argv[1:],

@@ -11,12 +11,14 @@ import numpy as np
 from rich.console import Console
 
 from harness.cells import Cell, Run, prepare, row_of
+from harness.engines.contract import LOCAL
 from harness.errors import HarnessError
 from harness.inputs import query_order
 from harness.kept_logits import episode_logits
 from harness.planned import Planned
 from harness.request import EpisodeSource, Request
-from harness.run import evaluated, make_inputs
+from harness.run import evaluated
+from harness.run_inputs import make_inputs
 from harness.vectors import cache_in_use
 from results.logits import EpisodeLogits
 
@@ -60,9 +62,9 @@ def evaluate_episode(request: Request, task: int, console: Console) -> Evaluated
     source = OneEpisode(request.source, task)
     current = prepare(dataclasses.replace(request, source=source, tasks=task + 1, workers=1, save_logits=True))
     (cell,) = current.cells
-    with cache_in_use(current):
-        inputs = make_inputs(current, [cell], console)
-        ((_, (result,)),) = evaluated(current, [(cell, range(1))], inputs, losses=True)
+    with cache_in_use(current), LOCAL.start(request.device, 1) as engine:
+        inputs = make_inputs(current, [cell], engine, console)
+        ((_, (result,)),) = evaluated(current, [(cell, range(1))], inputs, engine, losses=True)
     logits = episode_logits(row_of(current, cell, result), result)
     return Evaluated(current, cell, logits._replace(task=task), result.losses)
 

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from harness.blocks import BackboneSource
 from harness.config import Benchmark, Domain
+from harness.engines.contract import LOCAL, EngineChoice
 from harness.methods import Hyper, Method
 from harness.pixels import Pixels
 from harness.planned import Planned
@@ -30,10 +31,11 @@ class EpisodeSource(Protocol):
 class Request:
     """One run. `named`: the user chose the domains by name; `hyper`: see harness.methods; `tasks`: None for the
     benchmark's number, or for all dumped episodes; `source`: where episodes come from; `out`: where results go;
-    `cache`: where what can be made again is kept; `vectors`: the same for embeddings; `workers`: processes that adapt
-    at the same time; `pixels`: see harness.pixels; `store_dtype`: precision of the vectors that are kept;
-    `shard`: which part of the plan's blocks is run (None: all); `options`: what it was made of, for
-    the manifest; `save_logits`: keep every episode's logits in `out`."""
+    `cache`: where what can be made again is kept; `vectors`: the same for embeddings; `engine`: where it computes;
+    `workers`: in how many processes at the same time, None for as many as Ray has room for; `pixels`: see
+    harness.pixels; `store_dtype`: precision of the vectors that are kept; `shard`: which part of the plan's blocks is
+    run (None: all); `options`: what it was made of, for the manifest; `save_logits`: keep every episode's logits in
+    `out`."""
 
     benchmark: Benchmark
     domains: tuple[Domain, ...]
@@ -49,12 +51,18 @@ class Request:
     cache: Path
     vectors: Path
     device: str
-    workers: int
+    workers: int | None
     pixels: Pixels
     store_dtype: str
+    engine: EngineChoice = LOCAL
     shard: Shard | None = None
     options: Mapping[str, Any] | None = None
     save_logits: bool = False
+
+    @property
+    def device_here(self) -> str:
+        """The device of this process; Ray's tasks have theirs elsewhere."""
+        return "cpu" if self.engine.kind == "ray" else self.device
 
 
 def usual_store_dtype(dtype: str) -> str:

@@ -17,9 +17,13 @@ from backbones.embeddings import EmbeddingStore, StoreFacts, in_fixed_batches, o
 from episodes.images import Images
 from harness.cells import Cell, DomainRun, Run
 from harness.console import say
-from harness.embed import embed_images
+from harness.devices import on_gpu
+from harness.embed import ImageBlock, embed_block, embed_images, image_blocks, keep
+from harness.engines.contract import Engine
+from harness.inputs import DomainData
 from harness.pixels import PixelChoice, room_for
 from harness.progress import bar
+from harness.reach import shared_everywhere
 from harness.stores import (
     KeptMaps,
     Kind,
@@ -53,11 +57,15 @@ def cache_in_use(current: Run) -> Iterator[None]:
         yield
 
 
-def choose_maps(current: Run, cells: Sequence[Cell], console: Console) -> dict[str, KeptMaps]:
+def choose_maps(current: Run, cells: Sequence[Cell], engine: Engine, console: Console) -> dict[str, KeptMaps]:
     """For each domain whose maps will be read: where they are kept. A domain is left out whose maps, after those of the
-    others, need more than half of the free disk; they are computed for each episode."""
+    others, need more than half of the free disk; they are computed for each episode, as all are where a machine that
+    computes has no sight of the cache."""
     wanting = {cell.domain.name: cell.domain for cell in cells if cell.configured.wants_maps}
     if not wanting:
+        return {}
+    if not shared_everywhere(engine, current.request.vectors):
+        say(console, "maps      not kept: the cache is not on a disk that all machines share")
         return {}
     kept = KeptMaps(current.request.vectors, facts_of(current, "maps"))
     stores = [open_store(facts, kept.cache) for facts in kept.facts]
@@ -74,23 +82,37 @@ def choose_maps(current: Run, cells: Sequence[Cell], console: Console) -> dict[s
 
 
 def embed(
-    current: Run, domains: Sequence[DomainRun], kind: Kind, pixels: Mapping[str, PixelChoice], console: Console
+    current: Run,
+    domains: Sequence[DomainRun],
+    kind: Kind,
+    pixels: Mapping[str, PixelChoice],
+    engine: Engine,
+    console: Console,
 ) -> int:
     """Make the vectors of the domains' images that are missing, by each network; returns how many images that were."""
     if not domains:
         return 0
-    pairs = zip(backbones.members_of(current.backbone), facts_of(current, kind), strict=True)
-    return sum(_embed_with(network, facts, current, domains, pixels, console) for network, facts in pairs)
+    members = enumerate(facts_of(current, kind))
+    return sum(_embed_with(member, facts, current, domains, pixels, engine, console) for member, facts in members)
+
+
+def lacks_features(current: Run, domain: DomainRun) -> bool:
+    """Whether some image of the domain has to be embedded."""
+    pairs = zip(backbones.members_of(current.backbone), facts_of(current, "features"), strict=True)
+    stores = (store_of(*pair, current.request.vectors) for pair in pairs)
+    return any(len(missing_images(domain.records, domain.images, store).classes) for store in stores)
 
 
 def _embed_with(
-    backbone: Backbone,
+    member: int,
     facts: StoreFacts,
     current: Run,
     domains: Sequence[DomainRun],
     pixels: Mapping[str, PixelChoice],
+    engine: Engine,
     console: Console,
 ) -> int:
+    backbone = backbones.members_of(current.backbone)[member]
     missing, total = _missing(store_of(backbone, facts, current.request.vectors), domains)
     touched = sum(len(domain.images.classes) for domain in domains)
     what = "embed" if facts.kind == "features" else "make maps of"
@@ -104,8 +126,14 @@ def _embed_with(
     with only_embedder(embeddings_folder(current.request.vectors), facts.key, waiting):
         store = open_store(facts, current.request.vectors)
         missing, total = _missing(store, domains)
-        pinned = current.request.device.startswith("cuda")
+        pinned = on_gpu(current.request.device_here)
         with bar(console, "embed", total) as advance:
+            if engine.embeds:
+                blocks = _image_blocks(current, member, facts, domains, missing, pixels)
+                for block, vectors in engine.run(embed_block, blocks):
+                    keep(store, block.images, block.fingerprints, vectors)
+                    advance(len(vectors))
+                return total
             for domain, images in zip(domains, missing, strict=True):
                 source = pixels[domain.name].source(domain.records)
                 embed_images(domain.records, source, images, backbone, store, advance, pinned=pinned)
@@ -121,6 +149,32 @@ def load_features(domain: DomainRun, stores: Sequence[EmbeddingStore]) -> np.nda
     features = np.full((len(domain.plan.images.classes), *vectors.shape[1:]), np.nan, vectors.dtype)
     features[domain.plan.positions(domain.tasks)] = vectors
     return features
+
+
+def _image_blocks(
+    current: Run,
+    member: int,
+    facts: StoreFacts,
+    domains: Sequence[DomainRun],
+    missing: Sequence[Images],
+    pixels: Mapping[str, PixelChoice],
+) -> Iterator[ImageBlock]:
+    """The missing images as work for the engine."""
+    request = current.request
+    kind: Kind = "features" if facts.kind == "features" else "maps"
+    for domain, images in zip(domains, missing, strict=True):
+        data = DomainData(domain.plan, domain.records.folder, pixels[domain.name], None, dtype=request.store_dtype)
+        for part, fingerprints in image_blocks(domain.records, images, kind):
+            yield ImageBlock(
+                data=data,
+                backbone=request.backbone,
+                backbone_hash=current.backbone_hash,
+                member=member,
+                kind=kind,
+                images=part,
+                fingerprints=fingerprints,
+                device=request.device,
+            )
 
 
 def _missing(store: EmbeddingStore, domains: Sequence[DomainRun]) -> tuple[list[Images], int]:

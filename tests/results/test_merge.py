@@ -173,6 +173,7 @@ def test_an_older_store_is_merged_from_a_migrated_copy(tmp_path, make_store):
     old = make_store("old", range(3))
     with sqlite3.connect(old) as database:
         database.execute("ALTER TABLE plan_entries DROP COLUMN contaminated")
+        database.execute("ALTER TABLE plans DROP COLUMN setting")
         database.execute("PRAGMA user_version = 1")
     database.close()
     before = old.read_bytes()

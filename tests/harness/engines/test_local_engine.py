@@ -1,0 +1,88 @@
+import os
+import random
+
+import pytest
+from engine_work import complain, die_always, die_once, hashes, pieces, some_blocks, stumble, total
+
+from harness.engines.local import LocalEngine
+from harness.errors import HarnessError
+
+
+@pytest.fixture(scope="module")
+def engines():
+    """One of each size, so that processes are started once."""
+    with LocalEngine("cpu", 1) as alone, LocalEngine("cpu", 2) as two:
+        yield {1: alone, 2: two}
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_every_unit_comes_back_once_with_what_was_made_of_its_domains_features(tmp_path, engines, workers):
+    done = list(engines[workers].run(total, iter(pieces(tmp_path, 12))))
+    assert sorted(unit.number for unit, _ in done) == list(range(12))
+    for unit, (number, features, domain, _) in done:
+        assert (number, domain) == (unit.number, unit.data.plan.domain)
+        assert features == 12 * (1 + (number >= 6))
+    assert len({pid for _, (*_, pid) in done}) == workers
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_units_come_back_without_their_features(tmp_path, engines, workers):
+    assert all(unit.data.features is None for unit, _ in engines[workers].run(total, pieces(tmp_path, 4)))
+
+
+def test_units_are_taken_as_workers_free_up(tmp_path, engines):
+    taken = []
+
+    def source():
+        for unit in pieces(tmp_path, 12):
+            taken.append(unit.number)
+            yield unit
+
+    done = engines[2].run(total, source())
+    next(done)
+    assert len(taken) <= 4
+    assert len(list(done)) == 11
+
+
+def test_a_worker_that_is_killed_is_replaced_and_its_unit_begun_again(tmp_path, engines):
+    done = [unit.number for unit, _ in engines[2].run(die_once, pieces(tmp_path, 8))]
+    assert (tmp_path / "died").exists()
+    assert sorted(done) == list(range(8))
+
+
+def test_a_unit_that_kills_every_worker_ends_the_run_in_one_line(tmp_path):
+    with LocalEngine("cpu", 2) as engine, pytest.raises(HarnessError, match="lost 3 times .*signal 9") as raised:
+        list(engine.run(die_always, pieces(tmp_path, 8)))
+    assert "\n" not in str(raised.value)
+
+
+def test_an_error_in_a_worker_comes_with_its_words_and_its_place(tmp_path):
+    with LocalEngine("cpu", 2) as engine, pytest.raises(HarnessError, match=r"^piece \d is not to my") as raised:
+        list(engine.run(complain, pieces(tmp_path, 8)))
+    assert "engine_work.py" in raised.value.__notes__[0]
+
+
+def test_an_error_that_is_not_ours_comes_in_words(tmp_path):
+    with LocalEngine("cpu", 2) as engine, pytest.raises(RuntimeError, match=r"^KeyError: \d"):
+        list(engine.run(stumble, pieces(tmp_path, 8)))
+
+
+def test_workers_stay_for_the_next_work_and_end_with_the_engine(tmp_path):
+    with LocalEngine("cpu", 2) as engine:
+        pids = {pid for _, (*_, pid) in engine.run(total, pieces(tmp_path, 8))}
+        again = {pid for _, (*_, pid) in engine.run(total, pieces(tmp_path, 8))}
+    assert pids == again
+    for pid in pids:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+
+# --- the same bits ----------------------------------------------------------------------------------------------------
+
+
+def test_logits_are_equal_to_the_bit_on_any_number_of_workers_in_any_order(engines):
+    order = some_blocks()
+    alone = hashes(engines[1], order)
+    assert len({digest for *_, digest in alone}) == 3 * 2 * 30
+    random.Random(0).shuffle(order)
+    assert hashes(engines[2], order) == alone
