@@ -8,6 +8,7 @@ import typer
 
 from harness.cli_adapters import check_adapter, new_adapter
 from harness.cli_cache import app as cache_app
+from harness.cli_doctor import doctor
 from harness.cli_records import app as records_app
 from harness.cli_weights import app as weights_app
 from harness.console import console, fail, names
@@ -25,6 +26,7 @@ app.add_typer(records_app, name="records")
 app.add_typer(cache_app, name="cache")
 app.command("check-adapter")(check_adapter)
 app.command("new-adapter")(new_adapter)
+app.command()(doctor)
 
 Out = Annotated[Path, typer.Option("--out", help="Folder for everything that a run makes.")]
 Records = Annotated[
