@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 
 from rich.console import Console
@@ -20,7 +21,7 @@ from harness.engines.local import run_blocks
 from harness.inputs import DomainData
 from harness.manifest import write_manifest
 from harness.pixels import PixelChoice, bytes_to_keep, room_for
-from harness.progress import bar
+from harness.progress import Part, bar, parts
 from harness.report import report
 from harness.request import Request
 from harness.stores import KeptMaps, load_vectors, store_of
@@ -126,12 +127,23 @@ def _adapt(
     state = f"{total:,} to run, {request.workers} at a time" if total else "all done already"
     say(console, f"episodes  {names}: {state}")
     cells = {(cell.domain.name, cell.configured.adapter_hash): cell for cell in current.cells}
-    with bar(console, "adapt", total) as advance:
+    with parts(console, _totals(todo)) as done:
         for block, results in run_blocks(_jobs(current, todo, maps, pixels), request.workers if todo else 1):
             cell = cells[block.data.plan.domain, block.adapter_hash]
             store.add([row_of(current, cell, result) for result in results])
-            advance(len(results))
+            done(_part(cell), [result.accuracy for result in results])
     return total
+
+
+def _totals(todo: list[tuple[Cell, range]]) -> dict[Part, int]:
+    totals: Counter[Part] = Counter()
+    for cell, block in todo:
+        totals[_part(cell)] += len(block)
+    return dict(totals)
+
+
+def _part(cell: Cell) -> Part:
+    return Part(cell.domain.name, cell.configured.label)
 
 
 def _jobs(
