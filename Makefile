@@ -23,7 +23,7 @@ OPTIONS = --seed $(SEED) --out "$(OUT)" \
 # Idle threads sleep instead of spinning, so that processes do not steal each other's cores.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: help benchmark benchmark-images leaderboard report ls test test-conformance test-faults bench coverage lint pocket-records pretrain-pocket pretrain-sur clean
+.PHONY: help benchmark benchmark-images leaderboard report ls test test-conformance test-faults bench coverage lint docs pocket-records pretrain-pocket pretrain-sur clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+[a-z%-]*:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 28
@@ -69,6 +69,11 @@ coverage: $(READY) ## measured coverage of both intervals, by simulation
 
 lint: $(READY) ## ruff and mypy
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+docs: $(READY) ## build the guide and the reference into build/docs
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[docs]"
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "open build/docs/index.html"
 
 pocket-records: $(READY) ## rebuild the shipped records of the pocket suite (needs npm and apt)
 	@$(BIN)/pip install --quiet -c constraints.txt ".[records]"

@@ -10,6 +10,7 @@ from harness.cli_adapters import check_adapter, new_adapter
 from harness.cli_analyse import app as analyse_app
 from harness.cli_cache import app as cache_app
 from harness.cli_compare import compare
+from harness.cli_doctor import doctor
 from harness.cli_leaderboard import leaderboard
 from harness.cli_merge import merge
 from harness.cli_options import BenchmarkName, Datasets, Out, Records, Seed, Split, Tasks
@@ -38,6 +39,7 @@ app.add_typer(records_app, name="records")
 app.add_typer(cache_app, name="cache")
 app.command("check-adapter")(check_adapter)
 app.command()(compare)
+app.command()(doctor)
 app.command()(leaderboard)
 app.command()(merge)
 app.command("new-adapter")(new_adapter)

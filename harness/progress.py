@@ -1,11 +1,18 @@
-"""Progress bars with rate and time left; silent when the output is not a terminal."""
+"""Progress with rate and time left: bars on a terminal, a line for each finished part in a log."""
 
-from collections.abc import Callable, Iterator
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
+from typing import NamedTuple
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
+
+from results.stats import mean_ci95
 
 Advance = Callable[[int], None]
 
@@ -19,13 +26,74 @@ class _Rate(ProgressColumn):
 @contextmanager
 def bar(console: Console, label: str, total: int) -> Iterator[Advance]:
     """A bar of `total` steps; the value is called with the number of steps done."""
+    with _bars(console) as progress:
+        task = progress.add_task(label, total=total)
+        yield lambda steps: progress.advance(task, steps)
+
+
+class Part(NamedTuple):
+    """What one line of progress is about."""
+
+    domain: str
+    method: str
+
+
+Done = Callable[[Part, Sequence[float]], None]
+
+
+@contextmanager
+def parts(console: Console, totals: Mapping[Part, int]) -> Iterator[Done]:
+    """Progress over the episodes of several parts; the value is called with a part and the accuracies (0..1) of some of
+    its episodes. `totals`: episodes of each part that are to come; running means are over these."""
+    story = _Story(totals, time.monotonic())
+    with _bars(console) as progress:
+        overall = progress.add_task("adapt", total=sum(totals.values()))
+        lines = {part: progress.add_task("", total=total, visible=False) for part, total in totals.items()}
+
+        def done(part: Part, accuracies: Sequence[float]) -> None:
+            story.add(part, accuracies)
+            finished = len(story.accuracies[part]) >= totals[part]
+            label = f"{part.domain} {part.method} {story.mean(part)}"
+            progress.update(lines[part], advance=len(accuracies), description=label, visible=not finished)
+            progress.advance(overall, len(accuracies))
+            if finished and not console.is_terminal:
+                console.print(story.line(part), style="dim", highlight=False, markup=False, soft_wrap=True)
+
+        yield done
+
+
+class _Story:
+    """What has been computed of each part, and how fast all of it goes."""
+
+    def __init__(self, totals: Mapping[Part, int], started: float) -> None:
+        self.accuracies: dict[Part, list[float]] = {part: [] for part in totals}
+        self._totals, self._started = totals, started
+
+    def add(self, part: Part, accuracies: Sequence[float]) -> None:
+        self.accuracies[part] += accuracies
+
+    def mean(self, part: Part) -> str:
+        mean, ci95 = mean_ci95(self.accuracies[part])
+        return f"{100 * mean:.1f} ±{100 * ci95:.1f}"
+
+    def line(self, part: Part) -> str:
+        """As in "mnist url: 600 episodes, 93.7 ±0.4; 4,200 of 14,400 in all, 81/s, 0:02:06 left"."""
+        done, total = sum(map(len, self.accuracies.values())), sum(self._totals.values())
+        rate = done / max(time.monotonic() - self._started, 1e-9)
+        left = timedelta(seconds=round((total - done) / rate))
+        speed = f"{rate:,.0f}/s" if rate >= 10 else f"{rate:.1f}/s"
+        return (
+            f"{part.domain} {part.method}: {self._totals[part]:,} episodes, {self.mean(part)}; "
+            f"{done:,} of {total:,} in all, {speed}, {left} left"
+        )
+
+
+def _bars(console: Console) -> Progress:
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=30),
         MofNCompleteColumn(),
         _Rate(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task(label, total=total)
-        yield lambda steps: progress.advance(task, steps)
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from rich.console import Console
@@ -16,7 +17,7 @@ from harness.console import say
 from harness.engines.contract import LOCAL, Engine
 from harness.kept_logits import save_logits
 from harness.manifest import write_manifest
-from harness.progress import bar
+from harness.progress import Part, parts
 from harness.report import report
 from harness.request import Request
 from harness.run_inputs import Inputs, blocks_of, make_inputs
@@ -106,18 +107,29 @@ def _adapt(
     state = f"{total:,} to run, {engine.at_a_time} at a time" if total else "all done already"
     say(console, f"episodes  {names}: {state}")
     other: list[str] = []
-    with bar(console, "adapt", total) as advance:
+    with parts(console, _totals(todo)) as done:
         for cell, results in evaluated(current, todo, inputs, engine):
             rows = [row_of(current, cell, result) for result in results]
             other += _other_than_stored(store, rows)
             store.add(rows)
             if current.request.save_logits:
                 save_logits(current, cell, rows, results)
-            advance(len(results))
+            done(_part(cell), [result.accuracy for result in results])
     if other:
         line = f"{len(other)} episodes gave another accuracy than their rows, which stay: {other[0]}"
         console.print(f"caution   {line}", style="yellow", highlight=False, markup=False)
     return total
+
+
+def _totals(todo: list[tuple[Cell, range]]) -> dict[Part, int]:
+    totals: Counter[Part] = Counter()
+    for cell, block in todo:
+        totals[_part(cell)] += len(block)
+    return dict(totals)
+
+
+def _part(cell: Cell) -> Part:
+    return Part(cell.domain.name, cell.configured.label)
 
 
 def _other_than_stored(store: ResultStore, rows: Sequence[Row]) -> list[str]:
