@@ -30,13 +30,13 @@ def test_the_command_line_wins_over_the_file(run_with):
     done = run_with('tasks = 3\nout = "elsewhere"\nbenchmark = "pocket"\n', "--tasks", 2)
     assert done.status == 0, done.err
     assert "2 domains x 2 episodes" in done.out
-    assert "wrote elsewhere/leaderboard.csv" in done.out
+    assert "to elsewhere" in done.out
 
 
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("taks = 3", "my.toml: no key 'taks'. Did you mean 'tasks'? Known: adapters, backbone, "),
+        ("taks = 3", "my.toml: no key 'taks'. Did you mean 'tasks'? Known: adapters, address, backbone, "),
         ("config = 'other.toml'", "my.toml: no key 'config'"),
         ("tasks = 'many'", "my.toml: tasks: "),
         ("tasks = 0", "my.toml: tasks: "),

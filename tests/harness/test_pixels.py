@@ -87,7 +87,7 @@ def test_an_unknown_way_is_refused_in_one_line(run_tiny):
 
 
 def test_without_room_on_the_disk_images_are_decoded_each_time(colours, workspace, monkeypatch):
-    monkeypatch.setattr("harness.run.room_for", lambda needed, folder: False)
+    monkeypatch.setattr("harness.run_inputs.room_for", lambda needed, folder: False)
     done = colours()
     assert "more than half of the free disk; not kept" in done.out
     assert not list((workspace / "cache/pixels").rglob("*.pixels")) if (workspace / "cache/pixels").exists() else True
