@@ -29,7 +29,6 @@ app = typer.Typer(
     help="Benchmark few-shot adaptation methods on frozen backbones, across image domains.",
     epilog="Errors are one line; add --traceback to any command for the whole story.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 app.add_typer(analyse_app, name="analyse")
