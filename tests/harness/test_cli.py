@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+from harness.cli_options import benchmark_names
+
 
 def test_help_names_every_command_and_imports_nothing_heavy():
     code = (
@@ -222,3 +224,7 @@ class Bad:
     def adapt(self, support, *, rng=None):
         return lambda queries: BODY
 '''
+
+
+def test_a_shell_completes_the_names_of_benchmarks():
+    assert benchmark_names("pocket-5") == ["pocket-5w1s", "pocket-5w5s"]

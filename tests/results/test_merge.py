@@ -184,6 +184,17 @@ def test_an_older_store_is_merged_from_a_migrated_copy(tmp_path, make_store):
         assert database.execute("SELECT count(*) FROM rows").fetchone() == (6,)
 
 
+def test_what_episodes_look_like_is_taken_from_the_store_that_says_it(tmp_path, make_store):
+    old, new = make_store("old", range(3)), make_store("new", range(3, 6))
+    for path, setting in ((old, ""), (new, "5shot")):
+        with sqlite3.connect(path) as database:
+            database.execute("UPDATE plans SET setting = ?", (setting,))
+        database.close()
+    merge(tmp_path / "all.sqlite", [old, new, old])
+    with ResultStore(tmp_path / "all.sqlite") as store:
+        assert store.plan("plan").setting == "5shot"
+
+
 def test_what_is_no_store_is_refused(tmp_path, make_store):
     one = make_store("one", range(3))
     (tmp_path / "text.sqlite").write_text("accuracy" * 100)
