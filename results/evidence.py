@@ -11,6 +11,7 @@ import pandas as pd
 
 from results.data_interval import ClassDesign, data_interval
 from results.errors import LeaderboardError
+from results.leaderboard import contaminated_domains
 from results.significance import (
     Friedman,
     episodes_needed,
@@ -37,7 +38,7 @@ class Evidence:
     `ci95_data_pct` counts the classes and images too, and is NaN where the classes of the episodes are not known or
     the same in all of them; `claimed`: whether 94 to 96% coverage is claimed for it. `wilcoxon_holm` and `sign_holm`:
     p, adjusted over all pairs and domains, or over all pairs in the lines of domain "all". `episodes_needed`: per
-    domain, for a power of 0.8 at 0.05; NaN where the difference is zero.
+    domain, for a power of 0.8 at 0.05; NaN where the difference is zero or a domain has one episode only.
     """
 
     plan: StoredPlan
@@ -45,6 +46,8 @@ class Evidence:
     pairs: pd.DataFrame  # method, other, domain, n, diff_pct ... episodes_needed, wilcoxon_holm, sign_holm, wins ...
     friedman: Friedman | None  # of the domains' mean accuracies; None with less than two complete methods
     critical_difference: float  # Nemenyi's, of average ranks at 0.05; NaN without `friedman`
+    incomplete: tuple[str, ...]  # methods that lack an episode somewhere
+    contaminated: frozenset[str]  # domains whose very classes a backbone was trained on; they count like the others
 
 
 def evidence(rows: pd.DataFrame, plan: StoredPlan, designs: Mapping[str, ClassDesign]) -> Evidence:
@@ -57,7 +60,8 @@ def evidence(rows: pd.DataFrame, plan: StoredPlan, designs: Mapping[str, ClassDe
     tables = {domain: _complete(rows, domain, planned) for domain, planned in plan.domains.items()}
     done = [(domain, str(method)) for domain, table in tables.items() for method in table]
     cells = pd.DataFrame([_cell(m, d, tables[d][m].to_numpy(), designs.get(d)) for d, m in done], columns=CELL)
-    everywhere = [name for name in sorted(rows["method"].unique()) if all(name in table for table in tables.values())]
+    methods = sorted(rows["method"].unique())
+    everywhere = [name for name in methods if all(name in table for table in tables.values())]
     pairs = [
         _pair(a, b, d, table, designs.get(d))
         for d, table in tables.items()
@@ -76,6 +80,8 @@ def evidence(rows: pd.DataFrame, plan: StoredPlan, designs: Mapping[str, ClassDe
         pairs=pairs_tested.merge(_counts(rows, everywhere), on=["method", "other", "domain"], how="left"),
         friedman=ranked,
         critical_difference=nemenyi_cd(len(everywhere), len(tables)) if ranked else math.nan,
+        incomplete=tuple(name for name in methods if name not in everywhere),
+        contaminated=contaminated_domains(rows),
     )
 
 
@@ -89,6 +95,8 @@ def as_json(found: Evidence) -> dict[str, Any]:
         "split": plan.split,
         "seed": plan.seed,
         "episodes": plan.tasks,
+        "incomplete": list(found.incomplete),
+        "contaminated": [domain for domain in plan.domains if domain in found.contaminated],
         "cells": _records(found.cells),
         "pairs": _records(found.pairs),
         "friedman": ranked
@@ -133,7 +141,7 @@ def _overall(method: str, other: str, by_domain: pd.DataFrame, tables: Mapping[s
     difference = float(lines["diff_pct"].mean())
     a, b = (np.concatenate([table[name].to_numpy() for table in tables.values()]) for name in (method, other))
     within = a - b - np.repeat(lines["diff_pct"].to_numpy(), lines["n"]) + difference
-    needed = episodes_needed(within) if len(a) > 1 else None
+    needed = episodes_needed(within) if lines["n"].min() > 1 else None
     needed = None if needed is None else math.ceil(needed / len(lines))
     counted = data, bool(lines["claimed"].all())
     return method, other, ALL, len(a), difference, ci95, *counted, wilcoxon_p(a, b), sign_test_p(a, b), needed

@@ -23,7 +23,6 @@ OFFICIAL10 = (
 )  # the data sets of the Meta-Dataset leaderboard, in its order
 PAPERS13 = (*OFFICIAL10, "mnist", "cifar10", "cifar100")  # with the three that CNAPs added (arXiv:1906.07697)
 RANK_COLUMNS = ("avg_rank", "avg_rank_plain", "avg_rank_official10", "avg_rank_papers13")
-_ROUNDING = 1e-12  # relative; far above the error of a subtraction, far below a step of any printed table
 
 
 def average_ranks(cells: pd.DataFrame) -> pd.DataFrame:
@@ -79,16 +78,16 @@ def _mean_over(ranks: pd.DataFrame, domains: list[str]) -> pd.Series:
 def _greedy(means: list[float], intervals: list[float]) -> list[float]:
     """Ranks of one data set; of equal best means the first one leads.
 
-    A difference equal to the joint interval is a tie: decimals as printed (64.9 and 63.9, intervals 0.6 and 0.8) are
-    not exact in binary, so that it is compared up to rounding.
+    A difference equal to the joint interval is a tie, compared in double precision without a tolerance, as the
+    official notebook does: of decimals exactly at that distance (64.9 and 63.9, intervals 0.6 and 0.8) binary rounding
+    decides, there and here.
     """
     ranks = [0.0] * len(means)
     remaining = list(range(len(means)))
     place = 1
     while remaining:
         best = max(remaining, key=means.__getitem__)
-        slack = _ROUNDING * abs(means[best])
-        tied = [i for i in remaining if means[best] - means[i] <= math.hypot(intervals[best], intervals[i]) + slack]
+        tied = [i for i in remaining if means[best] - means[i] <= math.hypot(intervals[best], intervals[i])]
         for i in tied:
             ranks[i] = place + (len(tied) - 1) / 2
         place += len(tied)

@@ -38,7 +38,17 @@ def render_evidence(found: Evidence) -> list[RenderableType]:
         parts += [_by_domain(found, methods), ""]
     elif len(methods) > MOST_METHODS:
         parts.append(Text(f"{len(methods)} methods: pairs by domain are in --json", style="dim"))
-    return [*parts, Text("\n".join(ASSUMPTIONS), style="dim")]
+    return [*parts, Text("\n".join([*_cautions(found), *ASSUMPTIONS]), style="dim")]
+
+
+def _cautions(found: Evidence) -> list[str]:
+    """What the tables above leave out, or count although it proves little."""
+    lines = []
+    if found.incomplete:
+        lines.append(f"episodes are missing: {', '.join(found.incomplete)}; only complete cells and methods are tested")
+    if found.contaminated:
+        lines.append("†: a backbone was trained on these very test classes: proves little, counts all the same")
+    return lines
 
 
 def _cells(found: Evidence, methods: list[str]) -> Table:
@@ -54,13 +64,13 @@ def _cells(found: Evidence, methods: list[str]) -> Table:
                 shown.append("–")
                 continue
             shown.append(f"{cell['mean_pct']:.1f} ±{cell['ci95_pct']:.1f} {_data(cell, 1)}")
-        table.add_row(domain, "–" if pd.isna(classes) else f"{classes:g}", *shown)
+        table.add_row(_named(found, domain), "–" if pd.isna(classes) else f"{classes:g}", *shown)
     return table
 
 
 def _ranks(found: Evidence) -> Text:
     assert found.friedman is not None
-    ranks = found.friedman.average_ranks.sort_values(kind="stable")
+    count, ranks = len(found.plan.domains), found.friedman.average_ranks.sort_values(kind="stable")
     order = ", ".join(f"{method} {rank:.2f}" for method, rank in ranks.items())
     apart = [
         f"{better}–{worse}"
@@ -68,7 +78,7 @@ def _ranks(found: Evidence) -> Text:
         if ranks[worse] - ranks[better] > found.critical_difference
     ]
     return Text(
-        f"Friedman over {len(found.plan.domains)} domains: chi² {found.friedman.statistic:.2f}, "
+        f"Friedman over {count} domain{'s' if count > 1 else ''}: chi² {found.friedman.statistic:.2f}, "
         f"p {_p(found.friedman.p)}; average ranks of the means: {order}\n"
         f"Nemenyi: ranks further apart than {found.critical_difference:.2f} differ at 0.05: "
         f"{', '.join(apart) or 'none do'}"
@@ -116,8 +126,12 @@ def _by_domain(found: Evidence, methods: list[str]) -> Table:
             intervals = f" ±{line['ci95_pct']:.2f} {_data(line, 2)}" if roomy else ""
             needed = f" n {_needed(line['episodes_needed'])}" if roomy else ""
             shown.append(f"{line['diff_pct']:+.2f}{intervals}{stars:3}{needed}")
-        table.add_row(domain, *shown)
+        table.add_row(_named(found, domain), *shown)
     return table
+
+
+def _named(found: Evidence, domain: str) -> Text:
+    return Text(f"{domain} †" if domain in found.contaminated else domain)
 
 
 def _table(first: str, *columns: str) -> Table:

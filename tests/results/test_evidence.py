@@ -107,6 +107,33 @@ def test_a_method_that_lacks_episodes_is_left_out_of_what_is_over_all(make_frame
     assert "–" in printed(found)
 
 
+def test_methods_that_lack_episodes_are_named_below_the_tables(make_frame, make_plan):
+    short = {domain: values[:-1] for domain, values in URL.items()}
+    found = of({"ncc": NCC, "twin": TWIN, "url": short}, make_frame, make_plan)
+    assert found.incomplete == ("url",)
+    assert as_json(found)["incomplete"] == ["url"]
+    assert "episodes are missing: url;" in printed(found)
+    assert "episodes are missing" not in printed(of(THREE, make_frame, make_plan))
+
+
+def test_domains_whose_classes_a_backbone_was_trained_on_are_marked(make_frame, make_plan):
+    rows = make_frame(THREE)
+    rows.loc[(rows["domain"] == "mnist") & (rows["method"] == "url"), "contaminated"] = True
+    found = evidence(rows, make_plan(icons=TASKS, mnist=TASKS, emoji=TASKS), {})
+    assert as_json(found)["contaminated"] == ["mnist"]
+    text = printed(found)
+    assert text.count("\nmnist †") == 2  # in the cells, and in the pairs by domain
+    assert "†: a backbone was trained on these very test classes" in text
+    assert "†" not in printed(of(THREE, make_frame, make_plan))
+
+
+def test_one_episode_a_domain_says_nothing_of_how_many_are_needed(make_frame, make_plan):
+    one = {name: {domain: values[:1] for domain, values in own.items()} for name, own in THREE.items()}
+    found = evidence(make_frame(one), make_plan(icons=1, mnist=1, emoji=1), {})
+    assert set(found.pairs["domain"]) == {"icons", "mnist", "emoji", ALL}
+    assert found.pairs["episodes_needed"].isna().all()
+
+
 def test_a_single_method_has_intervals_and_nothing_to_compare(make_frame, make_plan):
     found = of({"ncc": NCC}, make_frame, make_plan)
     assert found.friedman is None and found.pairs.empty
