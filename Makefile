@@ -14,6 +14,8 @@ RECORDS  ?=
 ROWS     ?=
 OUT      ?= runs
 JOBS     ?= 2
+IMAGES   ?=
+BENCHMARK ?= pocket
 
 OPTIONS = --seed $(SEED) --out "$(OUT)" \
 	$(if $(ADAPTERS),--adapters "$(ADAPTERS)") $(if $(DATASETS),--datasets "$(DATASETS)") \
@@ -23,7 +25,7 @@ OPTIONS = --seed $(SEED) --out "$(OUT)" \
 # Idle threads sleep instead of spinning, so that processes do not steal each other's cores.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: help benchmark benchmark-images leaderboard report ls test test-conformance test-faults bench coverage lint docs pocket-records pretrain-pocket pretrain-sur clean
+.PHONY: help benchmark benchmark-images leaderboard report plan records check pretrain ls test test-conformance test-faults bench coverage lint docs pocket-records pretrain-pocket pretrain-sur clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+[a-z%-]*:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 28
@@ -49,6 +51,18 @@ leaderboard: $(READY) ## print the last run's leaderboard again and write its fi
 report: $(READY) ## write the last run's results as one page, runs/report.html
 	@$(BIN)/metabench report --out "$(OUT)" $(if $(RECORDS),--records "$(RECORDS)")
 
+plan: $(READY) ## say what a run takes, from specs alone: make plan BENCHMARK=meta-dataset-mdl RECORDS=/path
+	@$(BIN)/metabench plan $(BENCHMARK) --dry-run $(if $(TASKS),--tasks $(TASKS)) $(if $(RECORDS),--records "$(RECORDS)") \
+		$(if $(DATASETS),--datasets "$(DATASETS)") $(if $(BACKBONE),--backbone "$(BACKBONE)")
+
+records: $(READY) ## make records from folders of images: make records IMAGES=photos RECORDS=records
+	@test -n "$(IMAGES)" || { echo 'error: say which images: make records IMAGES=photos RECORDS=records' >&2; exit 2; }
+	@$(BIN)/metabench records build "$(IMAGES)" --out "$(or $(RECORDS),records)"
+
+check: $(READY) ## look at this machine and, with RECORDS=/path, at every record
+	@$(BIN)/metabench doctor --out "$(OUT)" $(if $(RECORDS),--records "$(RECORDS)")
+	@$(if $(RECORDS),$(BIN)/metabench records check "$(RECORDS)",true)
+
 ls: $(READY) ## list benchmarks, adapters and backbones
 	@$(BIN)/metabench ls
 
@@ -56,7 +70,8 @@ test: $(READY) lint ## lint, type check and run the tests
 	@$(BIN)/pytest -n $(JOBS) -m "not faults" --ignore tests/conformance tests
 
 test-faults: $(READY) ## tests with a browser, killed processes or a cluster; those that lack their program say so
-	@$(BIN)/pytest -n $(JOBS) -m faults --ignore tests/conformance tests
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,ray]"
+	@$(BIN)/pytest -n $(JOBS) --dist loadfile -m faults --ignore tests/conformance tests
 
 test-conformance: $(READY) ## hold every method to the published implementations' numbers (reads ../shared)
 	@$(BIN)/pytest tests/conformance
@@ -78,6 +93,8 @@ docs: $(READY) ## build the guide and the reference into build/docs
 pocket-records: $(READY) ## rebuild the shipped records of the pocket suite (needs npm and apt)
 	@$(BIN)/pip install --quiet -c constraints.txt ".[records]"
 	@$(BIN)/python -m episodes.sources.pocket_build --work build/pocket --out episodes/sources/pocket_records
+
+pretrain: pretrain-pocket ## the same as pretrain-pocket
 
 pretrain-pocket: $(READY) ## train the shipped backbone again
 	@OMP_NUM_THREADS=1 $(BIN)/metabench pretrain --steps 4000 --precision bf16 --seed 0 --out build/resnet18-pocket.safetensors

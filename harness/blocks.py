@@ -16,7 +16,7 @@ import numpy as np
 import adapters
 import backbones
 from adapters.contract import Adapter, Predictor
-from harness.devices import full_precision
+from harness.devices import deterministic_algorithms, full_precision
 from harness.errors import HarnessError
 from harness.inputs import DomainData, Task, make_task
 from results.identity import canonical_hash
@@ -51,6 +51,7 @@ class Block:
     count: int
     keep_logits: bool = False
     keep_losses: bool = False
+    deterministic: bool = False
 
     @property
     def tasks(self) -> range:
@@ -122,7 +123,7 @@ class EpisodeResult(NamedTuple):
 
 def evaluate_block(block: Block) -> list[EpisodeResult]:
     """Run the adapter on every episode of the block, alone on one thread: results do not depend on the workers."""
-    with _one_thread():
+    with _one_thread(), deterministic_algorithms(block.deterministic):
         adapter, backbone = _load(block)
         if _together(adapter, block.device):
             return _evaluate_together(block, block.tasks, adapter, backbone)
@@ -131,7 +132,7 @@ def evaluate_block(block: Block) -> list[EpisodeResult]:
 
 def inspect_block(block: Block, look: Callable[[Adapted], Look]) -> list[Look]:
     """What `look` makes of every episode of the block, adapted to one after the other."""
-    with _one_thread():
+    with _one_thread(), deterministic_algorithms(block.deterministic):
         adapter, backbone = _load(block)
         found = []
         for task in block.tasks:

@@ -134,7 +134,7 @@ def _label(run: Run) -> str:
     dtype, unusual = run.request.backbone.dtype, _unusual(run.request)
     words = [
         *([] if dtype == "float32" else [dtype]),
-        *(["compiled"] if "compiled" in unusual else []),
+        *(word for word in ("compiled", "deterministic") if word in unusual),
         *([f"{unusual['store_dtype']} features"] if "store_dtype" in unusual else []),
         *(["rounded"] if run.pixels.kind == "rounded" else []),
     ]
@@ -145,7 +145,8 @@ def _unusual(request: Request) -> dict[str, Any]:
     """How embeddings are made and kept, where it is not as usual."""
     usual = request.store_dtype == usual_store_dtype(request.backbone.dtype)
     compiled = {"compiled": True} if request.backbone.compiled else {}
-    return {**({} if usual else {"store_dtype": request.store_dtype}), **compiled}
+    deterministic = {"deterministic": True} if request.deterministic else {}
+    return {**({} if usual else {"store_dtype": request.store_dtype}), **compiled, **deterministic}
 
 
 def logits_of(run: Run, cell: Cell) -> Path:

@@ -51,6 +51,9 @@ def run(
     compiled: Annotated[
         bool, typer.Option("--compile", help="Embed through torch.compile (noted in every row).")
     ] = False,
+    deterministic: Annotated[
+        bool, typer.Option("--deterministic", help="Deterministic algorithms only, slower on GPUs (in every row).")
+    ] = False,
     workers: Workers = None,
     engine: Annotated[str, typer.Option(help="local, or ray: tasks on a Ray cluster (docs/cluster.md).")] = "local",
     address: Annotated[
@@ -72,6 +75,9 @@ def run(
     shard: Annotated[
         str | None, typer.Option(help="I/N: run the I-th of N parts of the plan, as for one of N machines.")
     ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say how many images, bytes and hours it would take.")
+    ] = False,
     config: Config = None,
 ) -> None:
     """Run what is missing of a benchmark, and print its leaderboard."""
@@ -84,6 +90,7 @@ def run(
     if trained_on is not None and features is None:
         fail("error: --trained-on is about --features; a backbone has a card that says it", 2)
 
+    from harness.run_command import dry_run as say_what_it_takes
     from harness.run_command import run_seeds
 
     options = {
@@ -109,7 +116,11 @@ def run(
         "compiled": compiled,
         "shard": shard,
         "save_logits": save_logits,
+        "deterministic": deterministic,
     }
+    if dry_run:
+        say_what_it_takes(seed, benchmark, options=options, console=console())
+        return
     try:
         run_seeds(seed, benchmark, out=out, options=options, console=console())
     except KeyboardInterrupt:

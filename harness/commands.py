@@ -57,6 +57,7 @@ def build_request(
     gpus_per_worker: float | None = None,
     shard: str | None = None,
     save_logits: bool = False,
+    deterministic: bool = False,
 ) -> Request:
     """The request of a run; what is not given comes from the benchmark. Raises HarnessError naming the option."""
     benchmark = load_benchmark(benchmark_name)
@@ -99,6 +100,7 @@ def build_request(
         store_dtype=checked_store_dtype(store_dtype, network.dtype),
         shard=parse_shard(shard),
         save_logits=save_logits,
+        deterministic=deterministic,
     )
 
 

@@ -14,6 +14,7 @@ from backbones.embeddings import EmbeddingStore, in_fixed_batches
 from episodes.images import Images, Source
 from episodes.stream import stream_images
 from harness.blocks import BackboneSource
+from harness.devices import deterministic_algorithms
 from harness.errors import HarnessError
 from harness.inputs import DomainData
 from harness.pixels import Records
@@ -42,6 +43,7 @@ class ImageBlock:
     images: Images
     fingerprints: tuple[str, ...]
     device: str
+    deterministic: bool = False
 
 
 def image_blocks(data: Records, images: Images, kind: Kind) -> Iterator[tuple[Images, tuple[str, ...]]]:
@@ -67,7 +69,8 @@ def embed_block(block: ImageBlock) -> np.ndarray:
     network = backbones.members_of(backbone)[block.member]
     inputs = stream_images(source, block.images, network.card.image_size)
     compute = network.embed if block.kind == "features" else network.maps
-    return np.stack(list(_rows(in_fixed_batches(compute, inputs), _ignore)))
+    with deterministic_algorithms(block.deterministic):
+        return np.stack(list(_rows(in_fixed_batches(compute, inputs), _ignore)))
 
 
 def _ignore(count: int) -> None:

@@ -58,6 +58,7 @@ class Request:
     shard: Shard | None = None
     options: Mapping[str, Any] | None = None
     save_logits: bool = False
+    deterministic: bool = False
 
     @property
     def device_here(self) -> str:

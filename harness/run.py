@@ -14,6 +14,7 @@ from harness.blocks import BLOCK, EpisodeResult, evaluate_block
 from harness.cautions import cautions
 from harness.cells import Cell, Run, logits_of, prepare, record, row_of
 from harness.console import say
+from harness.devices import deterministic_algorithms
 from harness.engines.contract import LOCAL, Engine
 from harness.kept_logits import save_logits
 from harness.manifest import write_manifest
@@ -50,6 +51,7 @@ def carry_out(current: Run, console: Console, *, with_report: bool = True) -> No
         say(console, f"waiting   {runner} runs into {request.out} now")
 
     with (
+        deterministic_algorithms(request.deterministic),
         sole_runner(request.out, waiting),
         ResultStore(request.out / "results.sqlite") as store,
         cache_in_use(current),

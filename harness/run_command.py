@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 
 from harness.cli_stats import show_seeds
-from harness.commands import build_request
+from harness.commands import build_request, show_plan
 from harness.console import names
 from harness.errors import HarnessError
 from harness.request import Request
@@ -33,6 +33,17 @@ def run_seeds(seeds: str, benchmark: str, *, out: Path, options: Mapping[str, An
     if len(numbers) > 1 and options["shard"] is None:
         with ResultStore(out / "results.sqlite", create=False) as store:
             show_seeds(store, str(store.latest_plan()), console)
+
+
+def dry_run(seeds: str, benchmark: str, *, options: Mapping[str, Any], console: Console) -> None:
+    """Say what a run of the first of the seeds would take, from specs alone. Raises HarnessError where episodes or
+    features are given, as nothing of them has to be reckoned."""
+    given = next((name for name in ("episodes", "features") if options[name] is not None), None)
+    if given:
+        raise HarnessError(f"--dry-run reckons what sampling would take; --{given} are there already, leave out one")
+    keys = ("datasets", "tasks", "split", "records", "backbone")
+    facts = {key: options[key] for key in keys}
+    show_plan(console, benchmark, seed=parse_seeds(seeds)[0], out=Path(), dry_run=True, dump=None, **facts)
 
 
 def request_of(benchmark: str, *, out: Path, options: Mapping[str, Any]) -> Request:

@@ -74,6 +74,7 @@ def blocks_of(current: Run, todo: list[tuple[Cell, range]], inputs: Inputs, *, l
             first=tasks.start,
             count=len(tasks),
             keep_logits=request.save_logits,
+            deterministic=request.deterministic,
             keep_losses=losses,
         )
 

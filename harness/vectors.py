@@ -174,6 +174,7 @@ def _image_blocks(
                 images=part,
                 fingerprints=fingerprints,
                 device=request.device,
+                deterministic=request.deterministic,
             )
 
 

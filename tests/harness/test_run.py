@@ -153,6 +153,7 @@ def _wait_for_rows(workspace):
     raise AssertionError("no row was stored in 90 s")
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize(
     ("signal_number", "workers"), [(signal.SIGKILL, "1"), (signal.SIGINT, "1"), (signal.SIGINT, "2")]
 )
@@ -174,6 +175,7 @@ def test_a_stopped_run_goes_on_where_it_was(run_ok, workspace, environment, sign
     assert len(rows(workspace)) == 200
 
 
+@pytest.mark.faults
 def test_workers_of_a_killed_run_do_not_outlive_it(workspace, environment):
     options = ("--adapters", "url(steps=300)", "--tasks", "100", "--backbone", "resnet18-pocket-random")
     with _start(workspace, environment, *options, "--workers", "2") as process:
