@@ -77,13 +77,13 @@ class _Story:
         return f"{100 * mean:.1f} ±{100 * ci95:.1f}"
 
     def line(self, part: Part) -> str:
-        """As in "mnist url: 600 episodes, 93.7 ±0.4; 4,200 of 14,400 in all, 81/s, 0:02:06 left"."""
+        """As in "done      mnist url: 600 episodes, 93.7 ±0.4; 4,200 of 14,400 in all, 81/s, 0:02:06 left"."""
         done, total = sum(map(len, self.accuracies.values())), sum(self._totals.values())
         rate = done / max(time.monotonic() - self._started, 1e-9)
         left = timedelta(seconds=round((total - done) / rate))
         speed = f"{rate:,.0f}/s" if rate >= 10 else f"{rate:.1f}/s"
         return (
-            f"{part.domain} {part.method}: {self._totals[part]:,} episodes, {self.mean(part)}; "
+            f"done      {part.domain} {part.method}: {self._totals[part]:,} episodes, {self.mean(part)}; "
             f"{done:,} of {total:,} in all, {speed}, {left} left"
         )
 

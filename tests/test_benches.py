@@ -28,6 +28,7 @@ from episodes.tfrecord import RecordFile
 from harness.errors import HarnessError
 
 ROWS = sorted(all_rows())
+SLOW_ROWS = ["engine_overhead", "first_episode", "ray_overhead", "stream_cold", "stream_memory"]
 ROWS_OF_EPISODES = ["dag_ready", "index_records", "open_13_datasets", "plan_full", "plan_full_memory", "read_records"]
 
 
@@ -37,7 +38,7 @@ def console():
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.faults] if name == "ray_overhead" else []) for name in ROWS]
+    "name", [pytest.param(name, marks=[pytest.mark.faults] if name in SLOW_ROWS else []) for name in ROWS]
 )
 def test_every_row_measures_something_at_a_tiny_size(tmp_path, name):
     value, unit, baseline, note = all_rows()[name](Setting(folder=tmp_path, scale=0.002, repeats=1))

@@ -210,7 +210,7 @@ def test_a_module_that_makes_no_features_is_refused_in_words(tiny, answer, words
         ("resnet18", {}, "evaluate wants a torch module or a Backbone, not str"),
         ([Net()], {}, "not list"),
         (Net(), {"image_size": 0}, "image_size=0: give the side"),
-        (Net(), {"device": "gpu"}, "--device gpu: not usable here"),
+        (Net(), {"device": "gpu"}, "no --device 'gpu'. Did you mean 'cpu'?"),
     ],
 )
 def test_what_cannot_be_evaluated_is_refused_in_words(tiny, given, options, words):

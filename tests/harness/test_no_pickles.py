@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 REPO = Path(__file__).parents[2]
 WATCHED = """
 import sys
@@ -55,6 +57,7 @@ def test_the_hook_sees_a_pickle(workspace, environment):
     assert "unpickled" in watched(workspace, environment, "proof")
 
 
+@pytest.mark.faults
 def test_a_run_its_continuation_and_its_leaderboard_unpickle_nothing(workspace, environment):
     run = ["run", "tiny.toml", "--records", "records", "--workers", 1, "--tasks", 2, "--backbone"]
     several = ["ncc,url,logistic,finetune(steps=1)", "resnet18-pocket"]

@@ -23,8 +23,8 @@ def told(totals, *steps, **options):
 def test_a_log_has_one_plain_line_for_each_finished_part():
     log = told({URL: 4, NCC: 2}, (URL, [0.5, 0.7]), (NCC, [0.25, 0.25]), (URL, [0.5, 0.7]))
     first, second = log.splitlines()
-    assert first.startswith("mnist ncc(scale=[1]): 2 episodes, 25.0 ±0.0; 4 of 6 in all, ")
-    assert second.startswith("mnist url: 4 episodes, 60.0 ±9.8; 6 of 6 in all, ")
+    assert first.startswith("done      mnist ncc(scale=[1]): 2 episodes, 25.0 ±0.0; 4 of 6 in all, ")
+    assert second.startswith("done      mnist url: 4 episodes, 60.0 ±9.8; 6 of 6 in all, ")
     assert second.endswith("/s, 0:00:00 left")
     assert "\x1b" not in log
 

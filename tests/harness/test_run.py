@@ -209,6 +209,7 @@ def test_two_names_of_one_configuration_are_computed_once(run_ok, workspace):
     assert set(board(workspace)) == {"url", "url(lr=1)", "url(lr=1.0)"}
 
 
+@pytest.mark.faults
 def test_two_runs_at_once_share_a_store(workspace, environment):
     processes = [_start(workspace, environment, "--adapters", name, "--workers", "1") for name in ("ncc", "url")]
     assert [process.wait(timeout=120) for process in processes] == [0, 0]

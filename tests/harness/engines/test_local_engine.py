@@ -50,6 +50,7 @@ def test_a_worker_that_is_killed_is_replaced_and_its_unit_begun_again(tmp_path, 
     assert sorted(done) == list(range(8))
 
 
+@pytest.mark.faults
 def test_a_unit_that_kills_every_worker_ends_the_run_in_one_line(tmp_path):
     with LocalEngine("cpu", 2) as engine, pytest.raises(HarnessError, match="lost 3 times .*signal 9") as raised:
         list(engine.run(die_always, pieces(tmp_path, 8)))
