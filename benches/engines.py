@@ -23,7 +23,7 @@ from rich.console import Console
 from benches.rows import Measurement, Setting, peak_growth_mib, row
 from harness.cells import prepare
 from harness.commands import build_request
-from harness.engines.contract import checked_engine
+from harness.engines.choice import checked_engine
 from harness.request import Request
 from harness.run import compute
 from results.identity import Row

@@ -15,7 +15,7 @@ from harness.blocks import BackboneChoice, BackboneSource, load_backbone
 from harness.config import Benchmark, known_benchmarks, load_benchmark
 from harness.devices import checked_device, default_workers
 from harness.domains import cache_folder, check_records, resolve
-from harness.engines.contract import checked_engine
+from harness.engines.choice import checked_engine
 from harness.errors import HarnessError, unknown
 from harness.estimate import estimate
 from harness.methods import checked_hyper, parse_methods

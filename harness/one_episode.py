@@ -11,7 +11,7 @@ import numpy as np
 from rich.console import Console
 
 from harness.cells import Cell, Run, prepare, row_of
-from harness.engines.contract import LOCAL
+from harness.engines.choice import LOCAL
 from harness.errors import HarnessError
 from harness.inputs import query_order
 from harness.kept_logits import episode_logits

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from harness.blocks import BackboneSource
 from harness.config import Benchmark, Domain
-from harness.engines.contract import LOCAL, EngineChoice
+from harness.engines.choice import LOCAL, EngineChoice
 from harness.methods import Hyper, Method
 from harness.pixels import Pixels
 from harness.planned import Planned

@@ -15,7 +15,8 @@ from harness.cautions import cautions
 from harness.cells import Cell, Run, logits_of, prepare, record, row_of
 from harness.console import say
 from harness.devices import deterministic_algorithms
-from harness.engines.contract import LOCAL, Engine
+from harness.engines.choice import LOCAL
+from harness.engines.contract import Engine
 from harness.kept_logits import save_logits
 from harness.manifest import write_manifest
 from harness.progress import Part, parts

@@ -3,7 +3,7 @@ import sys
 import pytest
 
 from harness import devices
-from harness.engines.contract import EngineChoice, checked_engine
+from harness.engines.choice import EngineChoice, checked_engine
 from harness.errors import HarnessError
 from harness.reach import Wanted, check_machines, lacking, shared_everywhere
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from engine_work import complain, die_once, hashes, pieces, some_blocks, total, visible_gpus
 
-from harness.engines.contract import EngineChoice
+from harness.engines.choice import EngineChoice
 from harness.engines.local import LocalEngine
 from harness.errors import HarnessError
 
