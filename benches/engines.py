@@ -112,7 +112,7 @@ def long_run(setting: Setting) -> Measurement:
 
 @row
 def run_memory(setting: Setting) -> Measurement:
-    """MiB that a process allocates for 13 domains of 600 tasks, mapped files apart; the baseline is the largest domain's
+    """MiB that a process allocates for 13 domains of 600 tasks, mapped files apart; baseline: the largest domain's
     features and 1 GiB."""
     images, tasks = setting.scaled(IMAGES, 400), setting.scaled(TASKS, 20)
     sizes = {f"domain{number:02d}": images for number in range(DOMAINS)}
