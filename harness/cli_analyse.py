@@ -57,14 +57,8 @@ def gap(
         out=out,
         records=records,
         episodes=episodes,
-        features=None,
-        trained_on=None,
         device=device,
-        dtype="float32",
         workers=workers,
-        pixels="keep",
-        store_dtype=None,
-        compiled=False,
     )
     try:
         analyse_gap(request, console(), figures=figures)

@@ -50,15 +50,9 @@ def show_episode(
         seed=seed,
         out=out,
         records=records,
-        episodes=None,
-        features=None,
-        trained_on=None,
-        device="cpu",
         dtype=dtype,
         workers=1,
         pixels="decode",
-        store_dtype=None,
-        compiled=False,
     )
     if len(request.methods) != 1:
         raise HarnessError(f"--adapter {adapter!r} names {len(request.methods)} methods; one is shown at a time")

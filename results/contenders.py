@@ -7,7 +7,6 @@ rounded, store-dtype=float16, version=1 (the adapter's), or the beginning of the
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 from collections.abc import Iterable, Sequence
@@ -17,7 +16,7 @@ from typing import Any
 import pandas as pd
 
 from results.entries import CONFIGURATION
-from results.errors import ContenderError
+from results.errors import ContenderError, did_you_mean
 
 ROW_COLUMNS = (
     *(*CONFIGURATION, "backbone", "task", "accuracy", "seen"),
@@ -181,6 +180,4 @@ def _settings(hyperparameters: str) -> str:
 
 def _unknown(kind: str, name: str, known: Iterable[str]) -> str:
     names = sorted(known)
-    close = difflib.get_close_matches(name, names, n=1)
-    hint = f" Did you mean {close[0]!r}?" if close else ""
-    return f"no {kind} {name!r} on this plan.{hint} Known: {', '.join(names)}"
+    return f"no {kind} {name!r} on this plan.{did_you_mean(name, names)} Known: {', '.join(names)}"

@@ -1,5 +1,8 @@
 """What can go wrong between rows and the leaderboard."""
 
+import difflib
+from collections.abc import Iterable
+
 
 class ResultsError(Exception):
     """Base of all errors of this room; its text is one line for the user."""
@@ -43,3 +46,9 @@ class FigureError(ResultsError):
 
 class AnalysisError(ResultsError):
     """Arrays that are not the representation of an episode."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The words " Did you mean 'copa'?", to go behind a full stop; nothing where no known name is near."""
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f" Did you mean {close[0]!r}?" if close else ""

@@ -1,6 +1,5 @@
 """From the rows of a plan to its leaderboard: means, intervals, averages, ranks and paired differences."""
 
-import difflib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -8,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from results.entries import CONFIGURATION, hyper_of
-from results.errors import LeaderboardError
+from results.errors import LeaderboardError, did_you_mean
 from results.ranks import average_ranks, rank_columns
 from results.stats import mean_ci95, paired_difference
 from results.store import StoredPlan
@@ -70,8 +69,7 @@ def paired(rows: pd.DataFrame, plan: StoredPlan, seen: Mapping[str, str], baseli
     _check(rows, plan)
     methods = sorted(rows["method"].unique())
     if baseline not in methods:
-        close = difflib.get_close_matches(baseline, methods, n=1)
-        hint = f" Did you mean {close[0]!r}?" if close else ""
+        hint = did_you_mean(baseline, methods)
         raise LeaderboardError(f"no method {baseline!r} to compare with.{hint} Known: {', '.join(methods) or 'none'}")
     accuracies, contaminated = _accuracies_pct(rows), contaminated_domains(rows)
     cells, averages = [], []

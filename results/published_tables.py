@@ -7,14 +7,13 @@ text says of it, cannot be right). Empty where the paper says nothing. Numbers a
 as printed, with its doubt.
 """
 
-import difflib
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
 import pandas as pd
 
-from results.errors import PublishedError
+from results.errors import PublishedError, did_you_mean
 from results.ranks import PAPERS13, rank_columns
 
 SEEN: Mapping[str, Sequence[str]] = {"meta-dataset-mdl": PAPERS13[:8], "meta-dataset-sdl": PAPERS13[:1]}
@@ -48,8 +47,7 @@ def load_table(name: str) -> pd.DataFrame:
     """
     known = table_names()
     if name not in known:
-        close = difflib.get_close_matches(name, known, n=1)
-        hint = f" Did you mean {close[0]!r}?" if close else ""
+        hint = did_you_mean(name, known)
         raise PublishedError(f"no published table {name!r}.{hint} Known: {', '.join(known)}")
     return _read(name).copy()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Self
 
 from results.database import connect, explain
 from results.entries import Entry
-from results.errors import StoreError
+from results.errors import StoreError, did_you_mean
 from results.identity import Row
 
 if TYPE_CHECKING:
@@ -167,7 +166,7 @@ class ResultStore:
                 (plan_hash,),
             ).fetchall()
         if row is None:
-            raise StoreError(f"{self.path}: no plan {plan_hash!r}. {self._hint(plan_hash)}")
+            raise StoreError(f"{self.path}: no plan {plan_hash!r}.{self._hint(plan_hash)}")
         names = ("plan_hash", "benchmark", "split", "seed", "tasks", "setting")
         return StoredPlan(**dict(zip(names, row, strict=True)), domains=dict(counts))
 
@@ -212,8 +211,7 @@ class ResultStore:
 
     def _hint(self, plan_hash: str) -> str:
         known = self._known_plans()
-        close = difflib.get_close_matches(plan_hash, known, n=1)
-        return (f"Did you mean {close[0]!r}? " if close else "") + f"Known: {', '.join(known) or 'none'}"
+        return f"{did_you_mean(plan_hash, known)} Known: {', '.join(known) or 'none'}"
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:

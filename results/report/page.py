@@ -1,13 +1,12 @@
 """report.html: one page, one file, no request to anywhere."""
 
-import difflib
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
-from results.errors import LeaderboardError
+from results.errors import LeaderboardError, did_you_mean
 from results.leaderboard import COLUMNS as BOARD_COLUMNS
 from results.leaderboard import Leaderboard, leaderboard, mixed_domains, seen_states
 from results.report import critical, curves, differences, speed
@@ -88,8 +87,7 @@ def _baseline(methods: Sequence[str], wanted: str | None) -> int:
         return methods.index(wanted)
     found = [name for name in sorted(methods) if name.split(" ")[0] == (wanted or USUAL_BASELINE)]
     if not found and wanted is not None:
-        close = difflib.get_close_matches(wanted, methods, n=1)
-        hint = f" Did you mean {close[0]!r}?" if close else ""
+        hint = did_you_mean(wanted, methods)
         raise LeaderboardError(f"no method {wanted!r} to compare with.{hint} Known: {', '.join(sorted(methods))}")
     return methods.index(found[0]) if found else len(methods) - 1
 
