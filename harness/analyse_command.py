@@ -20,6 +20,7 @@ from harness.errors import HarnessError
 from harness.methods import Method
 from harness.progress import bar
 from harness.request import Request
+from harness.run import introduce
 from harness.run_inputs import blocks_of, make_inputs
 from harness.vectors import cache_in_use
 from results.analysis.collect import Found, tables
@@ -49,10 +50,7 @@ def analyse_gap(request: Request, console: Console, *, figures: bool) -> None:
     """Measure, print the tables and write everything to `<out>/analysis`."""
     current = prepare(_with_frozen(request, console))
     plan = current.plan
-    say(console, request.benchmark.title)
-    say(console, f"plan      {plan.hash[:12]}: {len(plan.domains)} domains x {plan.tasks} episodes, seed {plan.seed}")
-    if current.left_out:
-        say(console, current.left_out)
+    introduce(current, console)
     found, examples = _measure(current, console)
     domains = [domain.domain for domain in plan.domains]
     methods = [*dict.fromkeys(_label(cell) for cell in current.cells)]

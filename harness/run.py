@@ -41,10 +41,7 @@ def carry_out(current: Run, console: Console, *, with_report: bool = True) -> No
     """Compute and store what is missing of a run, write its manifest, and print its leaderboard if that is wanted."""
     request, plan = current.request, current.plan
     save_plan(plan, request.out / "plans" / f"{plan.hash[:12]}.npz")
-    say(console, request.benchmark.title)
-    say(console, f"plan      {plan.hash[:12]}: {len(plan.domains)} domains x {plan.tasks} episodes, seed {plan.seed}")
-    if current.left_out:
-        say(console, current.left_out)
+    introduce(current, console)
     for caution in cautions(current):
         console.print(f"caution   {caution}", style="yellow", highlight=False, markup=False)
 
@@ -63,6 +60,15 @@ def carry_out(current: Run, console: Console, *, with_report: bool = True) -> No
             report(store, plan.hash, request.out, console)
     if request.shard is not None:
         say(console, f"shard     {request.shard} of the plan is done; `metabench merge OUT IN...` unites the parts")
+
+
+def introduce(current: Run, console: Console) -> None:
+    """Say which plan is about to be carried out."""
+    plan = current.plan
+    say(console, current.request.benchmark.title)
+    say(console, f"plan      {plan.hash[:12]}: {len(plan.domains)} domains x {plan.tasks} episodes, seed {plan.seed}")
+    if current.left_out:
+        say(console, current.left_out)
 
 
 def compute(current: Run, store: ResultStore, console: Console) -> tuple[int, int]:
