@@ -7,7 +7,8 @@ import importlib
 import inspect
 import sys
 from collections.abc import Callable
-from importlib.metadata import EntryPoint, entry_points
+from functools import lru_cache
+from importlib.metadata import EntryPoint, EntryPoints, entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -45,7 +46,12 @@ def room_files() -> dict[str, Path]:
 def installed() -> dict[str, EntryPoint]:
     """Names of the methods that other distributions offer. A name of this room is ours: nothing replaces it."""
     ours = room_files()
-    return {entry.name: entry for entry in entry_points(group=GROUP) if entry.name not in ours}
+    return {entry.name: entry for entry in _entry_points(tuple(sys.path)) if entry.name not in ours}
+
+
+@lru_cache(maxsize=1)  # looking into every distribution takes 10 ms
+def _entry_points(_where: tuple[str, ...]) -> EntryPoints:
+    return entry_points(group=GROUP)
 
 
 def find(name: str) -> Plugin:

@@ -20,7 +20,7 @@ from harness.errors import HarnessError, unknown
 from harness.stores import embeddings_folder
 from results.files import IN_USE, files_under, size_of, sole_use, stats
 
-INDICES = {"index": "records", "dumped": "dumped episodes"}
+INDICES = {"index": "records", "dumped": "dumped episodes", "plans": "plans"}
 _DAY_S = 86_400
 _OLD_LOCK = "[0-9a-f]" * 64 + ".lock"
 

@@ -11,7 +11,7 @@ app = typer.Typer(help="List or clean up what is kept between runs (METABENCH_CA
 
 @app.command("ls")
 def list_cache() -> None:
-    """List embeddings by backbone and precision, pixels and indices, with their sizes and when they were last used."""
+    """List embeddings by backbone and precision, pixels, indices, plans: their sizes and when they were last used."""
     from harness.cache_command import show_cache
     from harness.domains import cache_folder
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -51,7 +52,7 @@ class Configured:
     adapter_hash: str
     hyper: Hyper
 
-    @property
+    @cached_property
     def label(self) -> str:
         """Its name on the leaderboard, which says so if published rates were left aside."""
         aside = self.hyper == "fixed" and adapters.has_official(self.method.name)

@@ -16,6 +16,7 @@ from episodes.spec import check_class_files
 from harness.config import Benchmark, Domain
 from harness.domains import OpenDomain, open_domains, to_run_the_rest, with_split
 from harness.errors import HarnessError, unknown
+from harness.plan_cache import keep_plan, kept_plan, plan_path
 from harness.progress import bar
 
 
@@ -42,7 +43,7 @@ def sample_episodes(
     opened = open_domains(benchmark, domains, records, cache)
     for _, data in opened:
         check_class_files(data.folder, data.spec, split)
-    return sample_from(opened, benchmark, named=named, split=split, tasks=tasks, seed=seed)
+    return sample_from(opened, benchmark, named=named, cache=cache, split=split, tasks=tasks, seed=seed)
 
 
 def sample_from(
@@ -50,6 +51,7 @@ def sample_from(
     benchmark: Benchmark,
     *,
     named: bool,
+    cache: Path,
     split: str,
     tasks: int,
     seed: int,
@@ -57,14 +59,23 @@ def sample_from(
 ) -> Planned:
     """The same, from domains that are open. `left_out`: a line about others that are not."""
     kept, without_split = with_split(opened, benchmark, split, named=named)
+    digests = {name: data.spec.digest for name, data in kept}
+    path = plan_path(cache, benchmark.name, digests, split=split, protocol=benchmark.protocol, seed=seed, tasks=tasks)
+    plan = kept_plan(path)
+    if plan is None:
+        plan = _sampled(kept, benchmark, split=split, tasks=tasks, seed=seed)
+        keep_plan(plan, path)
+    return Planned(kept, plan, "; ".join(filter(None, (left_out, without_split))))
+
+
+def _sampled(opened: Sequence[OpenDomain], benchmark: Benchmark, *, split: str, tasks: int, seed: int) -> Plan:
     plans = []
-    for name, data in kept:
+    for name, data in opened:
         try:
             plans.append(plan_domain(name, data.spec, split=split, protocol=benchmark.protocol, seed=seed, tasks=tasks))
         except NotEnoughImages as error:
-            raise NotEnoughImages(f"{error}{to_run_the_rest(kept, name)}") from error
-    said = "; ".join(filter(None, (left_out, without_split)))
-    return Planned(kept, Plan(benchmark.name, split, seed, tasks, tuple(plans)), said)
+            raise NotEnoughImages(f"{error}{to_run_the_rest(opened, name)}") from error
+    return Plan(benchmark.name, split, seed, tasks, tuple(plans))
 
 
 def resolve_dumped(benchmark: Benchmark, episodes: Path, split: str) -> Benchmark:

@@ -76,6 +76,7 @@ class FromFeatures:
             self.domains,
             request.benchmark,
             named=request.named,
+            cache=request.cache,
             split=request.split,
             tasks=request.tasks or request.benchmark.tasks,
             seed=request.seed,

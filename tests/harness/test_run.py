@@ -61,6 +61,18 @@ def test_the_same_command_again_computes_nothing_and_writes_the_same_bytes(run_o
     assert (workspace / "runs/leaderboard.csv").read_bytes() == first
 
 
+def test_a_kept_plan_is_the_one_that_would_be_sampled_and_a_damaged_one_is_sampled_again(run_ok, workspace):
+    run_ok("--out", "first")
+    (kept,) = (workspace / "cache/plans").iterdir()
+    content = kept.read_bytes()
+    run_ok("--out", "kept")
+    kept.write_bytes(content[:200])
+    run_ok("--out", "again")
+    assert kept.read_bytes() == content
+    boards = {(workspace / out / "leaderboard.csv").read_bytes() for out in ("first", "kept", "again")}
+    assert len(boards) == 1
+
+
 def test_a_further_adapter_decodes_and_embeds_nothing_again(run_ok, workspace):
     run_ok()
     assert last_manifest(workspace)["images_embedded"] > 0
