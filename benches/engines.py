@@ -22,8 +22,8 @@ import numpy as np
 from rich.console import Console
 
 from benches.rows import Measurement, Setting, peak_allocated_mib, row
+from harness.build_request import build_request
 from harness.cells import prepare
-from harness.commands import build_request
 from harness.engines.choice import checked_engine
 from harness.request import Request
 from harness.run import compute

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -16,6 +16,7 @@ from rich.table import Table
 
 from backbones import survey as embeddings
 from episodes import decode, pixel_store
+from harness.console import print_json
 from harness.errors import HarnessError, unknown
 from harness.stores import embeddings_folder
 from results.files import IN_USE, files_under, size_of, sole_use, stats
@@ -40,20 +41,29 @@ class Kept(NamedTuple):
     removable: list[Path]
 
 
-def show_cache(console: Console, cache: Path) -> None:
+def show_cache(console: Console, cache: Path, *, as_json: bool = False) -> None:
     """Print every store, its images, bytes and last use."""
+    stores = [look() for look in _stores(cache)]
+    if as_json:
+        print_json({"cache": str(cache), "stores": [_as_json(kept) for kept in stores]})
+        return
     table = Table()
     for column in ("kind", "of", "precision", "images", "size", "last used"):
         table.add_column(column, justify="right" if column in ("images", "size") else "left", overflow="fold")
-    total = 0
-    for look in _stores(cache):
-        kept = look()
+    for kept in stores:
         day = datetime.fromtimestamp(kept.last_used).strftime("%Y-%m-%d")
         images = "" if kept.images is None else f"{kept.images:,}"
         table.add_row(kept.kind, kept.what, kept.dtype, images, decimal(kept.bytes), day)
-        total += kept.bytes
     console.print(table)
-    console.print(f"{decimal(total)} in {cache}", style="dim", highlight=False, markup=False, soft_wrap=True)
+    total = decimal(sum(kept.bytes for kept in stores))
+    console.print(f"{total} in {cache}", style="dim", highlight=False, markup=False, soft_wrap=True)
+
+
+def _as_json(kept: Kept) -> dict[str, object]:
+    """A line of the list as plain values; `images` is None where they are not counted."""
+    last_used = datetime.fromtimestamp(kept.last_used, UTC).isoformat(timespec="seconds")
+    facts = {"kind": kept.kind, "of": kept.what, "precision": kept.dtype, "images": kept.images}
+    return {**facts, "bytes": kept.bytes, "last_used": last_used}
 
 
 def clean_cache(

@@ -18,6 +18,7 @@ from episodes.images import Source
 from episodes.plan import plan_domain
 from episodes.sampling import EpisodeConfig
 from episodes.spec import DatasetSpec
+from harness.console import print_json
 from harness.errors import HarnessError
 from harness.inputs import DomainData, check_needs, make_task
 from harness.pixels import PixelChoice
@@ -33,13 +34,16 @@ IMAGE_SIZE = 32
 _STYLES = {"ok": "green", "failed": "red", "not applicable": "dim"}
 
 
-def check_adapter(console: Console, text: str) -> bool:
+def check_adapter(console: Console, text: str, *, as_json: bool = False) -> bool:
     """Check one adapter, written as for `run` (a name or a file, with hyper-parameters or without), and print the
     table; True if nothing failed. Raises AdapterError for one that cannot be loaded."""
     results = check(text)
-    console.print(_table(text, results))
     counts = {outcome: sum(result.outcome == outcome for result in results) for outcome in _STYLES}
-    console.print(f"{text}: {', '.join(f'{n} {outcome}' for outcome, n in counts.items())}", markup=False)
+    if as_json:
+        print_json({"adapter": text, "counts": counts, "checks": [result._asdict() for result in results]})
+    else:
+        console.print(_table(text, results))
+        console.print(f"{text}: {', '.join(f'{n} {outcome}' for outcome, n in counts.items())}", markup=False)
     return not counts["failed"]
 
 

@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -13,7 +13,7 @@ from harness.cli_compare import compare
 from harness.cli_doctor import doctor
 from harness.cli_leaderboard import leaderboard
 from harness.cli_merge import merge
-from harness.cli_options import BenchmarkName, Datasets, Out, Records, Seed, Split, Tasks
+from harness.cli_options import BenchmarkName, Datasets, Json, Out, Records, Seed, Split, Tasks
 from harness.cli_published import app as published_app
 from harness.cli_records import app as records_app
 from harness.cli_report import report
@@ -22,6 +22,7 @@ from harness.cli_run import run
 from harness.cli_show import show
 from harness.cli_sweep import sweep
 from harness.cli_weights import app as weights_app
+from harness.config_file import with_config
 from harness.console import console, fail, names
 
 app = typer.Typer(
@@ -65,6 +66,7 @@ def plan(
     dump: Annotated[
         Path | None, typer.Option(help="Also write the episodes with their images, as the official dump_episodes.")
     ] = None,
+    as_json: Json = False,
 ) -> None:
     """Show and save the episodes that a run would use, without running anything."""
     if dry_run and dump is not None:
@@ -72,29 +74,27 @@ def plan(
     if backbone is not None and not dry_run:
         fail("error: --backbone says whose speed --dry-run measures; add --dry-run or leave it out", 2)
 
-    from harness.commands import show_plan
+    from harness.plan_command import show_plan, show_what_it_takes
 
-    show_plan(
-        console(),
-        benchmark,
-        datasets=names(datasets),
-        tasks=tasks,
-        split=split,
-        seed=seed,
-        out=out,
-        records=records,
-        dry_run=dry_run,
-        backbone=backbone,
-        dump=dump,
-    )
+    chosen: dict[str, Any] = {
+        "datasets": names(datasets),
+        "tasks": tasks,
+        "split": split,
+        "seed": seed,
+        "records": records,
+    }
+    if dry_run:
+        show_what_it_takes(console(), benchmark, **chosen, backbone=backbone, as_json=as_json)
+    else:
+        show_plan(console(), benchmark, **chosen, out=out, dump=dump, as_json=as_json)
 
 
 @app.command("ls")
-def list_everything() -> None:
+def list_everything(as_json: Json = False) -> None:
     """List benchmarks with their domains, adapters and backbones."""
-    from harness.commands import show_known
+    from harness.list_command import show_known
 
-    show_known(console())
+    show_known(console(), as_json=as_json)
 
 
 @app.command()
@@ -125,6 +125,9 @@ def pretrain(
         precision=precision,
         console=console(),
     )
+
+
+with_config(app)
 
 
 def main() -> None:

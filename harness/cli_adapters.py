@@ -5,16 +5,18 @@ from typing import Annotated
 
 import typer
 
+from harness.cli_options import Json
 from harness.console import console
 
 
 def check_adapter(
     adapter: Annotated[str, typer.Argument(help="As for `run`: url, 'url(lr=0.5)' or my_method.py.")],
+    as_json: Json = False,
 ) -> None:
     """Try an adapter on small made-up tasks: does it keep the contract? Exit status 1 if a check fails."""
     from harness.check_command import check_adapter as check
 
-    if not check(console(), adapter):
+    if not check(console(), adapter, as_json=as_json):
         raise typer.Exit(1)
 
 

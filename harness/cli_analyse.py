@@ -42,7 +42,7 @@ def gap(
         fail("error: --episodes brings its own images, so that --records has no use; leave out one of them", 2)
 
     from harness.analyse_command import analyse_gap
-    from harness.commands import build_request
+    from harness.build_request import build_request
 
     request = build_request(
         benchmark,

@@ -4,18 +4,19 @@ from typing import Annotated
 
 import typer
 
+from harness.cli_options import Json
 from harness.console import console
 
 app = typer.Typer(help="List or clean up what is kept between runs (METABENCH_CACHE).", no_args_is_help=True)
 
 
 @app.command("ls")
-def list_cache() -> None:
+def list_cache(as_json: Json = False) -> None:
     """List embeddings by backbone and precision, pixels, indices, plans: their sizes and when they were last used."""
     from harness.cache_command import show_cache
     from harness.domains import cache_folder
 
-    show_cache(console(), cache_folder())
+    show_cache(console(), cache_folder(), as_json=as_json)
 
 
 @app.command()

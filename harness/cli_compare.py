@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from harness.cli_options import Json
 from harness.console import console, names
 
 FORM = "ADAPTER[@BACKBONE[:CONFIG]], as in url, 'url(lr=0.5)', url@:fixed, url@resnet18-pocket:bfloat16."
@@ -16,7 +17,7 @@ def compare(
     out: Annotated[Path, typer.Option("--out", help="Folder with the results of a run.")] = Path("runs"),
     plan: Annotated[str | None, typer.Option(help="Hash of a plan or its beginning (default: the last run's).")] = None,
     domains: Annotated[str | None, typer.Option(help="Some of the plan's domains only, as in mnist,icons.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print all numbers as JSON instead.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Say whether A is better than B on the same episodes: where, by how much, how sure."""
     from harness.compare_command import show_comparison

@@ -1,19 +1,17 @@
 """`metabench doctor` on the command line."""
 
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
-from harness.console import console
+from harness.cli_options import Json, Out, Records
+from harness.console import console, print_json
 
 
 def doctor(
-    out: Annotated[Path, typer.Option("--out", help="Folder for everything that a run makes.")] = Path("runs"),
-    records: Annotated[
-        Path | None, typer.Option("--records", envvar="RECORDS", help="Folder of Meta-Dataset records.", metavar="DIR")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
+    out: Out = Path("runs"),
+    records: Records = None,
+    as_json: Json = False,
 ) -> None:
     """Look at what a run needs: torch, devices, limits, disk, caches, records. Exit status 1 if something fails."""
     from harness.doctor import examine, show
@@ -21,7 +19,7 @@ def doctor(
 
     findings = examine(out=out, cache=cache_folder(), records=records)
     if as_json:
-        console().print_json(data=[finding._asdict() for finding in findings], ensure_ascii=True)
+        print_json([finding._asdict() for finding in findings])
     else:
         show(console(), findings)
     if any(finding.state == "fails" for finding in findings):

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli_options import Out
+from harness.cli_options import Json, Out
 from harness.console import console, fail
 
 
@@ -22,27 +22,27 @@ def leaderboard(
     significance: Annotated[
         bool, typer.Option("--significance", help="Print how sure it is instead: tests of every pair, both intervals.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="With --significance: all numbers, as JSON.")] = False,
+    as_json: Json = False,
     seeds: Annotated[
         bool, typer.Option("--seeds", help="Print means over all seeds that the plan was run with.")
     ] = False,
 ) -> None:
     """Print the leaderboard of a plan from stored rows, and write it to files (CSV, Parquet, Markdown, LaTeX, JSON)."""
-    if as_json and not significance:
-        fail("error: --json is for --significance; the table is printed by --format json", 2)
     if seeds and significance:
         fail("error: --significance is about one seed's episodes; leave out it or --seeds", 2)
     wanted = {"--plans": plans, "--format": kind, "--with": beside, "--significance": significance, "--seeds": seeds}
     given = [option for option, value in wanted.items() if value]
     if len(given) > 1:
         fail(f"error: {given[0]} and {given[1]} print something of their own each; leave out one of them", 2)
+    if as_json and (kind or beside):
+        fail(f"error: {given[0]} is not printed as JSON; leave out it or --json", 2)
 
     from harness.report import print_leaderboard, show_evidence, show_leaderboard, show_plans
 
     if plans:
-        show_plans(console(), out)
-    elif kind is not None:
-        print_leaderboard(out, plan, kind)
+        show_plans(console(), out, as_json=as_json)
+    elif kind is not None or (as_json and not given):
+        print_leaderboard(out, plan, kind or "json")
     elif significance or seeds:
         show_evidence(console(), out, plan, seeds=seeds, as_json=as_json)
     else:

@@ -26,4 +26,5 @@ Tasks = Annotated[int | None, typer.Option("--tasks", min=1, help="Episodes per 
 Split = Annotated[str | None, typer.Option("--split", help="train, valid or test (default: the benchmark's).")]
 Seed = Annotated[int, typer.Option("--seed", min=0, max=2**63 - 1, help="Seed of episodes and stochastic methods.")]
 Device = Annotated[str, typer.Option("--device", help="cpu, cuda (all GPUs), cuda:1 ..., or mps.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead.")]
 Workers = Annotated[int | None, typer.Option("--workers", min=1, help="Processes (default: one per core, or per GPU).")]

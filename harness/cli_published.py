@@ -4,10 +4,10 @@ from typing import Annotated
 
 import typer
 
+from harness.cli_options import Json
 from harness.console import console
 
 app = typer.Typer(help="Tables of papers, as printed: list, show, check.")
-Json = Annotated[bool, typer.Option("--json", help="Print JSON instead.")]
 
 
 @app.callback(invoke_without_command=True)

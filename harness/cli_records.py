@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from harness.cli_options import Json
 from harness.console import console, names
 
 app = typer.Typer(help="Make records of your own images, or check a folder of records.", no_args_is_help=True)
@@ -16,7 +17,7 @@ def check(
     datasets: Annotated[str | None, typer.Option(help="Some of them, as in omniglot,dtd; they must be there.")] = None,
     no_images: Annotated[bool, typer.Option("--no-images", help="Do not decode the images: much faster.")] = False,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes (default: one per core).")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Compare records with their specs and with the published counts. Exit status 1 if anything is wrong.
 

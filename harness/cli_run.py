@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from harness.cli_options import BenchmarkName, Datasets, Device, Out, Records, Split, Tasks, Workers
-from harness.config_file import Config, was_given
+from harness.config_file import was_given
 from harness.console import console, fail, names
 
 NEEDS_IMAGES = ("backbone", "weights", "records", "episodes", "dtype", "store_dtype", "compiled", "pixels")
@@ -78,7 +78,6 @@ def run(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say how many images, bytes and hours it would take.")
     ] = False,
-    config: Config = None,
 ) -> None:
     """Run what is missing of a benchmark, and print its leaderboard."""
     if episodes is not None and was_given(context, "records"):

@@ -1,12 +1,13 @@
 """`metabench leaderboard --significance` and `--seeds`: how sure the leaderboard of a plan is."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from harness.console import print_json
 from harness.errors import HarnessError
+from results.plain import records_of
 from results.store import ResultStore, StoredPlan
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def show_significance(store: ResultStore, plan_hash: str, out: Path, console: Co
     rows = name_methods(store.rows(plan_hash, COLUMNS), store.entries(plan_hash))
     found = evidence(rows, store.plan(plan_hash), _designs(path))
     if as_json:
-        print(json.dumps(plain(found), indent=1, allow_nan=False))
+        print_json(plain(found))
         return
     for part in render_evidence(found):
         console.print(part, highlight=False)
@@ -34,7 +35,7 @@ def show_significance(store: ResultStore, plan_hash: str, out: Path, console: Co
         console.print(line, style="dim", highlight=False, soft_wrap=True)
 
 
-def show_seeds(store: ResultStore, plan_hash: str, console: Console) -> None:
+def show_seeds(store: ResultStore, plan_hash: str, console: Console, *, as_json: bool = False) -> None:
     """Print the means over this plan and all stored ones that differ from it in their seed only."""
     from results.entries import name_methods
     from results.leaderboard import COLUMNS
@@ -50,7 +51,11 @@ def show_seeds(store: ResultStore, plan_hash: str, console: Console) -> None:
             f"{chosen.seed + 1} too"
         )
     runs = [(p, name_methods(store.rows(p.plan_hash, COLUMNS), store.entries(p.plan_hash))) for p in plans]
-    for part in render_seeds(over_seeds(cells_of_seeds(runs)), chosen, [plan.seed for plan in plans]):
+    found, seeds = over_seeds(cells_of_seeds(runs)), [plan.seed for plan in plans]
+    if as_json:
+        print_json({"benchmark": chosen.benchmark, "split": chosen.split, "seeds": seeds, "cells": records_of(found)})
+        return
+    for part in render_seeds(found, chosen, seeds):
         console.print(part, highlight=False)
 
 

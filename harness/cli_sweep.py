@@ -5,8 +5,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli_options import Datasets, Device, Out, Records, Seed, Tasks, Workers
-from harness.config_file import Config
+from harness.cli_options import Datasets, Device, Json, Out, Records, Seed, Tasks, Workers
 from harness.console import console, fail, names
 
 
@@ -28,8 +27,7 @@ def sweep(
     device: Device = "cpu",
     dtype: Annotated[str, typer.Option(help="Precision of the backbone.")] = "float32",
     workers: Workers = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
-    config: Config = None,
+    as_json: Json = False,
 ) -> None:
     """Try a grid of hyper-parameters on classes that no test uses, and write the best as a file for `run --config`."""
     from harness.sweep_command import sweep_grid

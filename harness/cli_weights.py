@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from harness.cli_options import Json
 from harness.console import console, names
 
 app = typer.Typer(help="Bring in weights of your own.", no_args_is_help=True)
@@ -56,8 +57,11 @@ def import_weights(
 
 
 @app.command()
-def show(backbone: Annotated[str, typer.Argument(help="What --backbone takes: a name, or FILE.safetensors.")]) -> None:
+def show(
+    backbone: Annotated[str, typer.Argument(help="What --backbone takes: a name, or FILE.safetensors.")],
+    as_json: Json = False,
+) -> None:
     """Check a backbone's weights against its card, and print the card."""
     from harness.weights_commands import show_weights
 
-    show_weights(console(), backbone)
+    show_weights(console(), backbone, as_json=as_json)

@@ -1,6 +1,5 @@
 """What `metabench compare` does, once the command line is read."""
 
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 from rich.console import Console
 
 from harness.chosen_plan import chosen_plan
+from harness.console import print_json
 from harness.errors import HarnessError, unknown
 from harness.methods import parse_methods
 from results.store import ResultStore
@@ -39,7 +39,7 @@ def show_comparison(
         raise HarnessError(f"{a!r} and {b!r} are both {one.name}; name two that differ")
     result = comparison.compare(one, other, stored, domains)
     if as_json:
-        print(json.dumps(comparison.as_json(result), indent=2, allow_nan=False))
+        print_json(comparison.as_json(result))
         return
     for part in render(result, width=console.width):
         console.print(part)

@@ -1,11 +1,13 @@
 """Options from a file: `--config FILE.toml`, whose keys are the names of a command's options.
 
-What stands on the command line wins over the file, and so does the environment. A command takes part by having an
-option of the type `Config`.
+What stands on the command line wins over the file, and so does the environment. `with_config` gives the option to every
+command.
 """
 
+import functools
+import inspect
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -54,6 +56,31 @@ Config = Annotated[
         help="Take options from this file (keys are their names); those given here win.",
     ),
 ]
+
+
+def with_config(app: typer.Typer) -> typer.Typer:
+    """The same app, all of whose commands that have options have `--config` too, as the last."""
+    for command in app.registered_commands:
+        if command.callback is not None and inspect.signature(command.callback).parameters:
+            command.callback = _configurable(command.callback)
+    for group in app.registered_groups:
+        if group.typer_instance is not None:
+            with_config(group.typer_instance)
+    return app
+
+
+def _configurable(command: Callable[..., None]) -> Callable[..., None]:
+    """The command with one more option, which has done its work before the command is called."""
+
+    @functools.wraps(command)
+    def configured(*, config: Path | None = None, **options: Any) -> None:
+        command(**options)
+
+    own = inspect.signature(command)
+    last = inspect.Parameter("config", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Config)
+    configured.__signature__ = own.replace(parameters=[*own.parameters.values(), last])  # type: ignore[attr-defined]
+    configured.__annotations__ = {**command.__annotations__, "config": Config}
+    return configured
 
 
 def write_config(path: Path, options: Mapping[str, Any], comment: str) -> None:

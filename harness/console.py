@@ -1,9 +1,10 @@
-"""What every command needs of the terminal: a console, lists from text, and the last line of a failed command."""
+"""What every command needs of the terminal: a console, JSON, lists from text, and the last line of a failed command."""
 
+import json
 import os
 import re
 import sys
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from rich.console import Console
 
@@ -19,6 +20,11 @@ def console() -> Console:
 def names(text: str | None) -> tuple[str, ...] | None:
     """Names from an option, separated by commas or spaces; None when the option is not given or empty."""
     return tuple(re.split(r"[,\s]+", text.strip(", "))) if text and text.strip(", ") else None
+
+
+def print_json(value: Any) -> None:
+    """One JSON document on standard output, for programs; it holds no NaN. Raises ValueError for one."""
+    print(json.dumps(value, indent=2, allow_nan=False))
 
 
 def fail(line: str, status: int) -> NoReturn:

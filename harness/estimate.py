@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rich.console import Console
 from rich.filesize import decimal
@@ -60,6 +60,28 @@ class Size(NamedTuple):
         return cls(len(plan), int(plan.ways.sum()), len(plan.records), len(plan.images.classes))
 
 
+class Estimate(NamedTuple):
+    """What a run would take: its plan, and how fast (`rate`, images/s) `backbone` embeds into `width` float32.
+
+    `domains`: in the order of the plan. `whose`: the backbone in words. `left_out`: a line about others ("" for none).
+    """
+
+    title: str
+    domains: Sequence[SpecifiedDomain]
+    plan: Plan
+    backbone: str
+    whose: str
+    feature_dim: int
+    width: int
+    rate: float
+    left_out: str
+
+    @property
+    def certain(self) -> bool:
+        """Whether the plan is that of the run, not one of published totals."""
+        return all(domain.at_hand for domain in self.domains)
+
+
 def estimate(
     console: Console,
     benchmark: Benchmark,
@@ -72,8 +94,8 @@ def estimate(
     seed: int,
     named: bool,
     backbone: Backbone | None = None,
-) -> None:
-    """Print, per data set, a run's episodes, the images they touch, and what embedding those takes.
+) -> Estimate:
+    """Reckon, per data set, a run's episodes, the images they touch, and what embedding those takes.
 
     `named`: the domains were chosen by name (`harness.domains.with_split`). `backbone`: the one to measure; None for
     the benchmark's own, and where it has none a ResNet-18 of full width. No class file is opened; all that is written
@@ -87,18 +109,30 @@ def estimate(
     )
     plan = _sample(console, benchmark, kept, split, tasks, seed)
     chosen = backbone or load_backbone(BackboneChoice(benchmark.backbone or FULL_WIDTH), "cpu")
-    rate = images_per_second(chosen)
-    width = chosen.feature_dim * len(backbones.members_of(chosen))
-    title = f"{benchmark.title}: {split} split, seed {seed}, {tasks:,} episodes of each data set"
-    console.print(title, style="italic", highlight=False, markup=False, soft_wrap=True)
-    console.print(_table(kept, plan, width, rate))
-    what = chosen.name if backbone or benchmark.backbone else f"{chosen.name}, for want of a --backbone"
-    lines = [left_out] if left_out else []
-    lines.append(
-        f"embedding: {rate:,.0f} images/s, measured here with {what} (d = {chosen.feature_dim}), without decoding"
+    return Estimate(
+        title=f"{benchmark.title}: {split} split, seed {seed}, {tasks:,} episodes of each data set",
+        domains=kept,
+        plan=plan,
+        backbone=chosen.name,
+        whose=chosen.name if backbone or benchmark.backbone else f"{chosen.name}, for want of a --backbone",
+        feature_dim=chosen.feature_dim,
+        width=chosen.feature_dim * len(backbones.members_of(chosen)),
+        rate=images_per_second(chosen),
+        left_out=left_out,
     )
-    if all(domain.at_hand for domain in kept):
-        lines.append(f"plan {plan.hash[:12]}: these are the episodes of the run")
+
+
+def show_estimate(console: Console, found: Estimate) -> None:
+    """Print it as a table, and what it is made of below."""
+    console.print(found.title, style="italic", highlight=False, markup=False, soft_wrap=True)
+    console.print(_table(found))
+    lines = [found.left_out] if found.left_out else []
+    lines.append(
+        f"embedding: {found.rate:,.0f} images/s, measured here with {found.whose} (d = {found.feature_dim}), without "
+        "decoding"
+    )
+    if found.certain:
+        lines.append(f"plan {found.plan.hash[:12]}: these are the episodes of the run")
     else:
         lines.append(
             "~ estimated from the published totals of the split, as if all of its classes were of one size: images "
@@ -106,6 +140,30 @@ def estimate(
         )
     for line in lines:
         console.print(line, style="dim", highlight=False, markup=False, soft_wrap=True)
+
+
+def estimate_as_json(found: Estimate) -> dict[str, Any]:
+    """The same as plain values; `plan` is the run's, None where published totals stand in for a data set."""
+    sizes = [Size.of(part) for part in found.plan.domains]
+    return {
+        "plan": found.plan.hash if found.certain else None,
+        "left_out": found.left_out,
+        "backbone": found.backbone,
+        "images_per_s": found.rate,
+        "domains": [
+            {
+                "domain": domain.name,
+                "estimated": not domain.at_hand,
+                "episodes": size.episodes,
+                "ways_mean": size.ways / size.episodes,
+                "images_drawn": size.drawn,
+                "images_distinct": size.distinct,
+                "embeddings_bytes": size.distinct * found.width * FLOAT32_BYTES,
+                "embedding_s": size.distinct / found.rate,
+            }
+            for domain, size in zip(found.domains, sizes, strict=True)
+        ],
+    }
 
 
 def images_per_second(backbone: Backbone) -> float:
@@ -153,26 +211,25 @@ def _sample(
     return Plan(benchmark.name, split, seed, tasks, tuple(plans))
 
 
-def _table(domains: Sequence[SpecifiedDomain], plan: Plan, width: int, rate: float) -> Table:
+def _table(found: Estimate) -> Table:
     table = Table()
     for column in COLUMNS:
         table.add_column(column, justify="left" if column == "data set" else "right", overflow="fold")
-    sizes = [Size.of(part) for part in plan.domains]
-    for (name, _, at_hand), size in zip(domains, sizes, strict=True):
-        table.add_row(Text(name), *_cells(size, width, rate, "" if at_hand else "~"))
+    sizes = [Size.of(part) for part in found.plan.domains]
+    for (name, _, at_hand), size in zip(found.domains, sizes, strict=True):
+        table.add_row(Text(name), *_cells(size, found, "" if at_hand else "~"))
     table.add_section()
-    all_at_hand = all(domain.at_hand for domain in domains)
     total = Size(*map(sum, zip(*sizes, strict=True)))
-    table.add_row("all", *_cells(total, width, rate, "" if all_at_hand else "~"))
+    table.add_row("all", *_cells(total, found, "" if found.certain else "~"))
     return table
 
 
-def _cells(size: Size, width: int, rate: float, mark: str) -> list[str]:
+def _cells(size: Size, found: Estimate, mark: str) -> list[str]:
     numbers = [
         f"{size.ways / size.episodes:.1f}",
         f"{size.drawn:,}",
         f"{size.distinct:,}",
-        decimal(size.distinct * width * FLOAT32_BYTES),
-        str(timedelta(seconds=round(size.distinct / rate))),
+        decimal(size.distinct * found.width * FLOAT32_BYTES),
+        str(timedelta(seconds=round(size.distinct / found.rate))),
     ]
     return [mark + number for number in numbers]

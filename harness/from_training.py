@@ -22,8 +22,8 @@ from backbones.contract import Backbone, BackboneCard
 from backbones.foreign import digest_of, features_of_noise, set_feature_dim
 from backbones.frozen import HALF, FrozenBackbone
 from harness.blocks import GivenBackbone
+from harness.build_request import checked_pixels, checked_split
 from harness.cells import Run, prepare
-from harness.commands import checked_pixels, checked_split
 from harness.config import load_benchmark
 from harness.console import names
 from harness.devices import checked_device, random_devices

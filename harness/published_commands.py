@@ -1,16 +1,16 @@
 """What `metabench published` and `metabench leaderboard --with published` do."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from rich.console import Console
 
-from harness.console import say
+from harness.console import print_json, say
 from harness.errors import unknown
 from results.beside import MEASURED, set_beside, write_beside
 from results.leaderboard import Leaderboard
+from results.plain import records_of
 from results.published_tables import (
     disagreements,
     doubts,
@@ -36,7 +36,7 @@ def list_tables(console: Console, *, as_json: bool) -> None:
     """Name, size and source of every table."""
     tables = sources()
     if as_json:
-        _print_json(_lines(tables))
+        print_json(_lines(tables))
         return
     for part in render_sources(tables):
         console.print(part)
@@ -48,7 +48,7 @@ def show_table(console: Console, name: str, *, as_json: bool) -> None:
     summary = recomputed(name) if name in summarised_tables() else None
     if as_json:
         both = {"table": name, "cells": _lines(table)}
-        _print_json(both if summary is None else both | {"summary": _lines(summary)})
+        print_json(both if summary is None else both | {"summary": _lines(summary)})
         return
     parts = render_table(table, width=console.width) + (render_recomputed(summary) if summary is not None else [])
     for part in parts:
@@ -58,7 +58,7 @@ def show_table(console: Console, name: str, *, as_json: bool) -> None:
 def check_tables(console: Console, *, as_json: bool) -> None:
     """Every disagreement between printed and recomputed averages and ranks, and every other doubt."""
     if as_json:
-        _print_json({"disagreements": _lines(disagreements()), "doubts": _lines(doubts())})
+        print_json({"disagreements": _lines(disagreements()), "doubts": _lines(doubts())})
         return
     for part in render_check(disagreements(), doubts()):
         console.print(part)
@@ -83,9 +83,4 @@ def show_beside(board: Leaderboard, out: Path, console: Console) -> None:
 
 
 def _lines(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """Records of JSON: null for what is missing."""
-    return json.loads(frame.to_json(orient="records", double_precision=6))
-
-
-def _print_json(found: object) -> None:
-    print(json.dumps(found, indent=2, ensure_ascii=False))
+    return records_of(frame.round(6))

@@ -12,6 +12,7 @@ from episodes.check import ClassCheck, ClassJob, DatasetCheck, Kind, Problem, ch
 from episodes.decoders import leave_with_parent
 from episodes.known_datasets import KNOWN
 from episodes.spec import FILE_PATTERN, SPEC_FILE, SPLITS
+from harness.console import print_json
 from harness.errors import HarnessError, unknown
 from harness.progress import bar
 
@@ -41,7 +42,7 @@ def check_records(
     absent = {name: _why_absent(folder, present, name) for name in names if name not in present}
     ok = all(check.ok for check in checks) and not (datasets and absent)
     if as_json:
-        console.print_json(data=_document(folder, checks, absent, images, ok), ensure_ascii=True)
+        print_json(_document(folder, checks, absent, images, ok))
         return ok
     console.print(_table(checks, absent if datasets else ()))
     lines = [line for check in checks for line in (*_problem_lines(check), *_order_lines(check))]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from harness.chosen_plan import chosen_plan
+from harness.console import print_json
 from harness.errors import unknown
 from results.store import ResultStore
 
@@ -52,16 +53,20 @@ def show_evidence(console: Console, out: Path, plan: str | None, *, seeds: bool,
     with ResultStore(out / "results.sqlite", create=False) as store:
         plan_hash = chosen_plan(store, plan)
         if seeds:
-            show_seeds(store, plan_hash, console)
+            show_seeds(store, plan_hash, console, as_json=as_json)
         else:
             show_significance(store, plan_hash, out, console, as_json=as_json)
 
 
-def show_plans(console: Console, out: Path) -> None:
+def show_plans(console: Console, out: Path, *, as_json: bool = False) -> None:
     """The plans in `out` that have results, the last used one first."""
     with ResultStore(out / "results.sqlite", create=False) as store:
         chosen_plan(store, None)
-        for row in store.plans().to_dict("records"):
+        plans = store.plans().to_dict("records")
+        if as_json:
+            print_json(plans)
+            return
+        for row in plans:
             facts = f"{row['benchmark']} {row['split']}, {row['tasks']} episodes a domain, seed {row['seed']}"
             console.print(f"{row['plan_hash'][:12]}  {facts}, last used {row['last_used']}", highlight=False)
 

@@ -16,12 +16,12 @@ from rich.console import Console
 
 from harness.cells import Run, prepare
 from harness.config import benchmark_file
-from harness.console import say
+from harness.console import print_json, say
 from harness.errors import HarnessError
 from harness.manifest_facts import FORMAT, file_hash, identities, keys_of
 from harness.run import carry_out
 from harness.run_command import request_of
-from results.rerun import COLUMNS, compare_rows, counted, unequal, write_comparison
+from results.rerun import COLUMNS, compare_rows, comparison_as_json, counted, unequal, write_comparison
 from results.store import ResultStore
 
 PATHS = ("weights", "records", "episodes", "features")
@@ -31,7 +31,9 @@ COMPARISON = "comparison.csv"
 MOST_SHOWN = 20
 
 
-def repeat(manifest: Path, out: Path | None, changes: Mapping[str, Any], console: Console) -> bool:
+def repeat(
+    manifest: Path, out: Path | None, changes: Mapping[str, Any], console: Console, *, as_json: bool = False
+) -> bool:
     """Repeat the run of a manifest in `out`, and say in which rows it differs; whether it does not.
 
     Nothing of the original is used: neither its rows nor embeddings. `changes`: options that are not the original's.
@@ -48,15 +50,19 @@ def repeat(manifest: Path, out: Path | None, changes: Mapping[str, Any], console
         raise HarnessError(f"{original / STORE}: the original's rows are not there to compare with")
     with _folder_of(facts):
         current = _prepared(manifest, facts, out, changes)
-        for line in _other_versions(facts):
-            console.print(f"caution   {line}", style="yellow", highlight=False, markup=False)
-        carry_out(current, console)
+        cautions = list(_other_versions(facts))
+        story = Console(quiet=True) if as_json else console
+        for line in cautions:
+            story.print(f"caution   {line}", style="yellow", highlight=False, markup=False)
+        carry_out(current, story)
     shutil.rmtree(current.request.vectors, ignore_errors=True)
     compared = compare_rows(_rows(original, current), _rows(out, current))
     write_comparison(compared, out / COMPARISON)
+    if as_json:
+        print_json({**comparison_as_json(compared), "cautions": cautions, "comparison": str(out / COMPARISON)})
     for line in (*unequal(compared, MOST_SHOWN), counted(compared)):
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
-    say(console, f"wrote {out / COMPARISON}")
+        story.print(line, highlight=False, markup=False, soft_wrap=True)
+    say(story, f"wrote {out / COMPARISON}")
     return bool((compared["state"] == "equal").all())
 
 
@@ -73,7 +79,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
 
 def _prepared(manifest: Path, facts: Mapping[str, Any], out: Path, changes: Mapping[str, Any]) -> Run:
     """The run that is to be carried out, all of whose inputs are the manifest's."""
-    options = {**facts["options"], **changes}
+    options = _changed(facts["options"], changes)
     benchmark = options.pop("benchmark")
     file = benchmark_file(benchmark)
     if file.is_file() and file_hash(file) != facts["benchmark_file"]["sha256"]:
@@ -85,6 +91,12 @@ def _prepared(manifest: Path, facts: Mapping[str, Any], out: Path, changes: Mapp
     for what, (here, there) in _other(facts, identities(current)).items():
         raise HarnessError(f"{manifest}: {what} is {there}, and {here} now; nothing was computed")
     return current
+
+
+def _changed(options: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of the repetition; of the original's those about Ray fall with Ray."""
+    away = {"address": None, "gpus_per_worker": None} if changes.get("engine") == "local" else {}
+    return {**options, **away, **changes}
 
 
 def _other(facts: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:

@@ -9,10 +9,11 @@ from typing import Any
 
 from rich.console import Console
 
+from harness.build_request import build_request
 from harness.cli_stats import show_seeds
-from harness.commands import build_request, show_plan
 from harness.console import names
 from harness.errors import HarnessError
+from harness.plan_command import show_what_it_takes
 from harness.request import Request
 from harness.run import run
 from results.store import ResultStore
@@ -42,8 +43,7 @@ def dry_run(seeds: str, benchmark: str, *, options: Mapping[str, Any], console: 
     if given:
         raise HarnessError(f"--dry-run reckons what sampling would take; --{given} are there already, leave out one")
     keys = ("datasets", "tasks", "split", "records", "backbone")
-    facts = {key: options[key] for key in keys}
-    show_plan(console, benchmark, seed=parse_seeds(seeds)[0], out=Path(), dry_run=True, dump=None, **facts)
+    show_what_it_takes(console, benchmark, seed=parse_seeds(seeds)[0], **{key: options[key] for key in keys})
 
 
 def request_of(benchmark: str, *, out: Path, options: Mapping[str, Any]) -> Request:

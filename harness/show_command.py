@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
+from harness.build_request import build_request
 from harness.cells import logits_of
-from harness.commands import build_request
 from harness.errors import HarnessError
 from harness.one_episode import Evaluated, episode_images, evaluate_episode
 from results.store import ResultStore

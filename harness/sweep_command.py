@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from rich.console import Console
 import adapters
 from harness.cells import Run, prepare
 from harness.config_file import write_config
-from harness.console import say
+from harness.console import print_json, say
 from harness.errors import HarnessError
 from harness.run import carry_out
 from harness.run_command import request_of
@@ -115,7 +114,7 @@ def _write_winner(path: Path, winner: str, benchmark: str, options: Mapping[str,
 
 def _tell(found: Sweep, path: Path, wants_json: bool, console: Console) -> None:
     if wants_json:
-        print(json.dumps({**as_json(found), "config": str(path)}, indent=1, allow_nan=False))
+        print_json({**as_json(found), "config": str(path)})
         return
     for part in render_sweep(found):
         console.print(part, highlight=False)

@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
+import msgspec
 from rich.console import Console
 
 import backbones
 from backbones.contract import Backbone, BackboneCard
-from harness.commands import backbone_choice
+from harness.build_request import backbone_choice
+from harness.console import print_json
 from harness.errors import HarnessError
 from harness.trained_on import doubtful_names, parse_trained_on
 
@@ -48,9 +50,13 @@ def import_weights(
     console.print(f"use it with: --backbone {out}", highlight=False, soft_wrap=True, markup=False)
 
 
-def show_weights(console: Console, name: str) -> None:
+def show_weights(console: Console, name: str, *, as_json: bool = False) -> None:
     """Load a backbone, which checks its weights against its card, and print the card."""
-    for fact, value in _facts(backbones.load(backbone_choice(name, None, "float32").name)):
+    backbone = backbones.load(backbone_choice(name, None, "float32").name)
+    if as_json:
+        print_json({**msgspec.to_builtins(backbone.card), "feature_dim": backbone.feature_dim})
+        return
+    for fact, value in _facts(backbone):
         console.print(f" {fact:13} {value}", highlight=False, soft_wrap=True, markup=False)
 
 

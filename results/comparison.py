@@ -13,6 +13,7 @@ import pandas as pd
 from results.contenders import Contender
 from results.errors import LeaderboardError
 from results.leaderboard import GROUPS, contaminated_domains, domains_of, seen_states
+from results.plain import records_of
 from results.significance import DECIMALS, episodes_needed, holm, sign_test_p, wilcoxon_p
 from results.stats import paired_difference
 from results.store import StoredPlan
@@ -122,8 +123,8 @@ def as_json(comparison: Comparison) -> dict[str, Any]:
         "split": plan.split,
         "seed": plan.seed,
         "verdict": comparison.verdict,
-        "domains": _objects(comparison.domains),
-        "groups": _objects(comparison.groups),
+        "domains": records_of(comparison.domains),
+        "groups": records_of(comparison.groups),
     }
 
 
@@ -183,13 +184,6 @@ def _groups(
         better = ("a" if diff > 0 else "b") if abs(diff) > ci95 else ""
         lines.append({"group": group, "domains": len(part), "diff_pct": diff, "ci95_pct": ci95, "better": better})
     return pd.DataFrame(lines)
-
-
-def _objects(table: pd.DataFrame) -> list[dict[str, Any]]:
-    return [
-        {str(key): None if isinstance(value, float) and math.isnan(value) else value for key, value in line.items()}
-        for line in table.to_dict("records")
-    ]
 
 
 def _number(value: float) -> str:

@@ -12,6 +12,7 @@ import pandas as pd
 from results.data_interval import ClassDesign, data_interval
 from results.errors import LeaderboardError
 from results.leaderboard import contaminated_domains
+from results.plain import records_of
 from results.significance import (
     Friedman,
     episodes_needed,
@@ -97,8 +98,8 @@ def as_json(found: Evidence) -> dict[str, Any]:
         "episodes": plan.tasks,
         "incomplete": list(found.incomplete),
         "contaminated": [domain for domain in plan.domains if domain in found.contaminated],
-        "cells": _records(found.cells),
-        "pairs": _records(found.pairs),
+        "cells": records_of(found.cells),
+        "pairs": records_of(found.pairs),
         "friedman": ranked
         and {"chi2": ranked.statistic, "p": ranked.p, "average_ranks": ranked.average_ranks.to_dict()},
         "nemenyi_critical_difference": None if math.isnan(found.critical_difference) else found.critical_difference,
@@ -158,7 +159,3 @@ def _counts(rows: pd.DataFrame, everywhere: list[str]) -> pd.DataFrame:
     whole = counts[counts["method"].isin(everywhere) & counts["other"].isin(everywhere)]
     total = whole.groupby(["method", "other"], as_index=False)[["wins", "ties", "losses"]].sum()
     return pd.concat([counts, total.assign(domain=ALL)], ignore_index=True)
-
-
-def _records(frame: pd.DataFrame) -> list[dict]:
-    return frame.astype(object).where(frame.notna(), None).to_dict("records")

@@ -6,10 +6,12 @@ import csv
 import io
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from results.files import write_whole
+from results.plain import records_of
 
 COLUMNS = ["key", "domain", "task", "adapter", "backbone", "accuracy"]
 """Of `Row`: what is compared, and what a line needs to be found again."""
@@ -42,6 +44,13 @@ def counted(compared: pd.DataFrame) -> str:
     counts = compared["state"].value_counts()
     parts = [f"{counts[state]:,} {state}" for state in STATES if state in counts]
     return f"{len(compared):,} rows: {', '.join(parts) or 'none'}"
+
+
+def comparison_as_json(compared: pd.DataFrame) -> dict[str, Any]:
+    """How many rows are in which state, and those that are not equal, as plain values."""
+    counts = compared["state"].value_counts()
+    other = compared[compared["state"] != "equal"]
+    return {"counts": {state: int(counts.get(state, 0)) for state in STATES}, "unequal": records_of(other)}
 
 
 def unequal(compared: pd.DataFrame, most: int) -> Sequence[str]:

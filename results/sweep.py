@@ -13,6 +13,7 @@ from rich.text import Text
 
 from results.errors import LeaderboardError
 from results.leaderboard import leaderboard, paired, seen_states
+from results.plain import records_of
 from results.store import StoredPlan
 
 
@@ -70,4 +71,4 @@ def as_json(found: Sweep) -> dict[str, Any]:
     """The same for machines."""
     plan = found.plan
     facts = {"plan": plan.plan_hash, "benchmark": plan.benchmark, "split": plan.split, "seed": plan.seed}
-    return {**facts, "tasks": plan.tasks, "winner": found.winner, "configurations": found.cells.to_dict("records")}
+    return {**facts, "tasks": plan.tasks, "winner": found.winner, "configurations": records_of(found.cells)}

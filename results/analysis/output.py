@@ -16,6 +16,7 @@ from rich.text import Text
 from results.analysis.measures import GAPS, MEASURES
 from results.analysis.tables import FROZEN, NARROWS, WIDENS
 from results.files import write_whole
+from results.plain import records_of
 
 SHOWN = {
     "gap": ("gap", 3),
@@ -38,7 +39,7 @@ def write_tables(folder: Path, facts: Mapping[str, Any], tables: Mapping[str, pd
     ones (`episodes`, `spectra`). Numbers have six digits, and are empty, in JSON null, where not defined."""
     for name, table in tables.items():
         write_whole(folder / f"{name}.csv", _csv(table))
-    short = {name: _records(table) for name, table in tables.items() if name not in ("episodes", "spectra")}
+    short = {name: records_of(table) for name, table in tables.items() if name not in ("episodes", "spectra")}
     document = {**facts, "measures": MEASURES, **short}
     write_whole(folder / "gap.json", json.dumps(document, indent=1, ensure_ascii=False).encode() + b"\n")
     return [*(f"{name}.csv" for name in tables), "gap.json"]
@@ -144,10 +145,3 @@ def _cell(value: object) -> object:
     if isinstance(value, str) and value[:1] in ("=", "+", "-", "@"):
         return f"'{value}"
     return value
-
-
-def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    return [
-        {str(key): None if isinstance(value, float) and math.isnan(value) else value for key, value in line.items()}
-        for line in table.to_dict("records")
-    ]

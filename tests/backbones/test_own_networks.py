@@ -11,7 +11,7 @@ import torch
 import backbones
 from backbones.errors import BackboneError, UnknownBackbone
 from harness.blocks import load_backbone
-from harness.commands import backbone_choice
+from harness.build_request import backbone_choice
 
 NET = """
 from torch import nn

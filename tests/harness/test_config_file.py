@@ -3,7 +3,9 @@
 import tomllib
 
 import pytest
+import typer
 
+from harness.cli import app
 from harness.config_file import write_config
 
 
@@ -67,3 +69,26 @@ def test_a_written_file_says_what_it_was_given(tmp_path):
     text = (tmp_path / "x.toml").read_text()
     assert text.startswith("# two\n# lines\n")
     assert tomllib.loads(text) == {key: value for key, value in options.items() if value is not None}
+
+
+def test_every_command_that_has_options_takes_them_from_a_file(metabench, workspace):
+    (workspace / "my.toml").write_text('records = "records"\ntasks = 3\nbenchmark = "tiny.toml"\n')
+    done = metabench("plan", "--config", "my.toml")
+    assert done.status == 0, done.err
+    assert "reds" in done.out and "│        3 │" in done.out
+
+
+def commands_of(group, path=()):
+    """Every command below a group, with its words."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands_of(command, (*path, name))
+        else:
+            yield " ".join((*path, name)), command
+
+
+def test_no_command_is_left_out():
+    commands = dict(commands_of(typer.main.get_command(app)))
+    without = {name for name, each in commands.items() if "config" not in {option.name for option in each.params}}
+    assert without == set()
+    assert len(commands) > 20

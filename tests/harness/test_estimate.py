@@ -14,9 +14,9 @@ import backbones
 from episodes.known_datasets import KNOWN, stand_in
 from episodes.spec import SPLITS
 from harness import estimate as estimating
-from harness.commands import show_plan
 from harness.errors import HarnessError
 from harness.estimate import images_per_second
+from harness.plan_command import show_plan, show_what_it_takes
 
 opened: list[str] = []
 """Every file that is opened while this list is being filled; an audit hook cannot be taken away again."""
@@ -42,11 +42,15 @@ def plan_command(workspace, monkeypatch):
     """What `metabench plan` prints in the workspace: plan_command("tiny.toml", dry_run=True, ...) -> text."""
     monkeypatch.chdir(workspace)
     monkeypatch.setenv("METABENCH_CACHE", str(workspace / "cache"))
-    missing = dict.fromkeys(("datasets", "tasks", "split", "records", "backbone", "dump"))
+    missing = dict.fromkeys(("datasets", "tasks", "split", "records"))
 
-    def command(benchmark, *, width=200, **options):
+    def command(benchmark, *, width=200, dry_run=False, **options):
         console = Console(record=True, width=width, file=io.StringIO())
-        show_plan(console, benchmark, **{**missing, "dry_run": False, "seed": 0, "out": workspace / "runs", **options})
+        options = {**missing, "seed": 0, **options}
+        if dry_run:
+            show_what_it_takes(console, benchmark, **{"backbone": None, **options})
+        else:
+            show_plan(console, benchmark, **{"out": workspace / "runs", "dump": None, **options})
         return console.export_text()
 
     return command

@@ -1,3 +1,4 @@
+import contextlib
 import io
 import json
 import shutil
@@ -33,8 +34,9 @@ def write_set(folder, flat_spec, per_split, images=12):
 
 def check(folder, *, datasets=None, images=True, workers=1, as_json=False, width=120):
     out = io.StringIO()
-    console = Console(file=out, width=width)
-    ok = check_records(console, folder, datasets=datasets, images=images, workers=workers, as_json=as_json)
+    with contextlib.redirect_stdout(out):
+        console = Console(width=width)
+        ok = check_records(console, folder, datasets=datasets, images=images, workers=workers, as_json=as_json)
     return ok, out.getvalue()
 
 

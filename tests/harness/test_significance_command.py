@@ -32,12 +32,6 @@ def test_without_the_plans_file_the_rest_is_still_told(run_ok, metabench, worksp
     assert metabench("leaderboard", "--significance", "--json").out.startswith("{")
 
 
-def test_json_alone_is_refused_with_what_it_is_for(metabench):
-    done = metabench("leaderboard", "--json")
-    assert done.status == 2
-    assert "--json is for --significance" in done.err
-
-
 def test_several_seeds_are_shown_together(run_ok, metabench):
     run_ok()
     alone = metabench("leaderboard", "--seeds")

@@ -1,26 +1,18 @@
-"""What each command does, once the command line is read."""
+"""From the options of a command to the request of a run, each checked and the benchmark's own where it is not given."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
-from rich.table import Table
-
-import adapters
 import backbones
-from episodes.plan import DomainPlan, Plan
-from episodes.plan_file import save_plan
 from episodes.spec import SPLITS
-from harness.blocks import BackboneChoice, BackboneSource, load_backbone
-from harness.config import Benchmark, known_benchmarks, load_benchmark
+from harness.blocks import BackboneChoice, BackboneSource
+from harness.config import Benchmark, load_benchmark
 from harness.devices import checked_device, default_workers
 from harness.domains import cache_folder, check_records, resolve
 from harness.engines.choice import checked_engine
 from harness.errors import HarnessError, unknown
-from harness.estimate import estimate
 from harness.methods import checked_hyper, parse_methods
 from harness.pixels import PIXELS, Pixels
-from harness.planned import check_dump, dump_episodes, resolve_dumped, sample_episodes
+from harness.planned import resolve_dumped
 from harness.request import EpisodeSource, Request, usual_store_dtype
 from harness.shards import parse_shard
 from harness.sources import FromDump, FromRecords
@@ -145,89 +137,3 @@ def checked_store_dtype(store_dtype: str | None, dtype: str) -> str:
     if store_dtype is not None and store_dtype not in STORE_DTYPES:
         raise unknown("--store-dtype", store_dtype, STORE_DTYPES)
     return store_dtype or usual_store_dtype(dtype)
-
-
-def show_plan(
-    console: Console,
-    benchmark_name: str,
-    *,
-    datasets: tuple[str, ...] | None,
-    tasks: int | None,
-    split: str | None,
-    seed: int,
-    out: Path,
-    records: Path | None,
-    dry_run: bool,
-    backbone: str | None,
-    dump: Path | None,
-) -> None:
-    """Make, save and describe a plan; with `dry_run` say from specs alone what a run on it would take.
-
-    `backbone`: whose speed the dry run measures. `dump`: where to write its episodes with their images.
-    """
-    benchmark = resolve(load_benchmark(benchmark_name), records)
-    domains, wanted = benchmark.select(datasets), checked_split(benchmark, split)
-    tasks, named = tasks or benchmark.tasks, datasets is not None
-    if dry_run:
-        estimate(
-            console,
-            benchmark,
-            domains,
-            records=records,
-            cache=cache_folder(),
-            split=wanted,
-            tasks=tasks,
-            seed=seed,
-            named=named,
-            backbone=load_backbone(backbone_choice(backbone, None, "float32"), "cpu") if backbone else None,
-        )
-        return
-    if dump is not None:
-        check_dump(domains, dump, wanted)
-    planned = sample_episodes(
-        benchmark, domains, named=named, records=records, cache=cache_folder(), split=wanted, tasks=tasks, seed=seed
-    )
-    plan = planned.plan
-    path = out / "plans" / f"{plan.hash[:12]}.npz"
-    save_plan(plan, path)
-    console.print(_plan_table(benchmark, plan))
-    for line in filter(None, (planned.left_out, f"plan {plan.hash[:12]}, wrote {path}")):
-        console.print(line, style="dim", highlight=False, soft_wrap=True)
-    if dump is not None:
-        dump_episodes(console, planned, dump, benchmark, benchmark_name)
-
-
-def _plan_table(benchmark: Benchmark, plan: Plan) -> Table:
-    table = Table(title=f"{benchmark.title}: {plan.split} split, seed {plan.seed}", title_justify="left")
-    for column in ("domain", "episodes", "ways min/mean/max", "support mean", "query mean", "images drawn", "distinct"):
-        table.add_column(column, justify="left" if column == "domain" else "right")
-    for domain in plan.domains:
-        table.add_row(*_plan_row(domain))
-    return table
-
-
-def _plan_row(plan: DomainPlan) -> Sequence[str]:
-    n, ways = len(plan), plan.ways
-    support, query = plan.num_support.sum(), (plan.ways * plan.num_query).sum()
-    return (
-        plan.domain,
-        f"{n:,}",
-        f"{ways.min()} / {ways.mean():.1f} / {ways.max()}",
-        f"{support / n:.1f}",
-        f"{query / n:.1f}",
-        f"{len(plan.records):,}",
-        f"{len(plan.images.classes):,}",
-    )
-
-
-def show_known(console: Console) -> None:
-    """Benchmarks with their domains, adapters, backbones."""
-    for name in known_benchmarks():
-        benchmark = load_benchmark(name)
-        own = not benchmark.domains or any(domain.source == "records" for domain in benchmark.domains)
-        needs = " (needs --records)" if own else ""
-        domains = ", ".join(domain.name for domain in benchmark.domains) or "every data set under --records"
-        console.print(f"benchmark [bold]{name}[/]: {benchmark.title}{needs}\n  {domains}", highlight=False)
-    console.print(f"adapters  {', '.join(adapters.known())}", highlight=False)
-    console.print(f"backbones {', '.join(backbones.known())}", highlight=False)
-    console.print(f"          or {', '.join(backbones.FORMS)}", highlight=False)

@@ -1,0 +1,146 @@
+"""What `metabench plan` does: the episodes of a run, shown and saved, or what running them would take."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from episodes.plan import DomainPlan
+from episodes.plan_file import save_plan
+from harness.blocks import load_backbone
+from harness.build_request import backbone_choice, checked_split
+from harness.config import load_benchmark
+from harness.console import print_json
+from harness.domains import cache_folder, resolve
+from harness.estimate import estimate, estimate_as_json, show_estimate
+from harness.planned import Planned, check_dump, dump_episodes, sample_episodes
+
+COLUMNS = ("domain", "episodes", "ways min/mean/max", "support mean", "query mean", "images drawn", "distinct")
+
+
+def show_plan(
+    console: Console,
+    benchmark_name: str,
+    *,
+    datasets: tuple[str, ...] | None,
+    tasks: int | None,
+    split: str | None,
+    seed: int,
+    out: Path,
+    records: Path | None,
+    dump: Path | None,
+    as_json: bool = False,
+) -> None:
+    """Make, save and describe a plan. `dump`: where to write its episodes with their images."""
+    benchmark = resolve(load_benchmark(benchmark_name), records)
+    domains, wanted = benchmark.select(datasets), checked_split(benchmark, split)
+    if dump is not None:
+        check_dump(domains, dump, wanted)
+    planned = sample_episodes(
+        benchmark,
+        domains,
+        named=datasets is not None,
+        records=records,
+        cache=cache_folder(),
+        split=wanted,
+        tasks=tasks or benchmark.tasks,
+        seed=seed,
+    )
+    path = out / "plans" / f"{planned.plan.hash[:12]}.npz"
+    save_plan(planned.plan, path)
+    if as_json:
+        print_json(_as_json(planned, path))
+        console = Console(quiet=True)
+    console.print(_table(benchmark.title, planned))
+    for line in filter(None, (planned.left_out, f"plan {planned.plan.hash[:12]}, wrote {path}")):
+        console.print(line, style="dim", highlight=False, soft_wrap=True)
+    if dump is not None:
+        dump_episodes(console, planned, dump, benchmark, benchmark_name)
+
+
+def show_what_it_takes(
+    console: Console,
+    benchmark_name: str,
+    *,
+    datasets: tuple[str, ...] | None,
+    tasks: int | None,
+    split: str | None,
+    seed: int,
+    records: Path | None,
+    backbone: str | None,
+    as_json: bool = False,
+) -> None:
+    """Say from specs alone what a run would take. `backbone`: whose speed is measured."""
+    benchmark = resolve(load_benchmark(benchmark_name), records)
+    found = estimate(
+        Console(quiet=True) if as_json else console,
+        benchmark,
+        benchmark.select(datasets),
+        records=records,
+        cache=cache_folder(),
+        split=checked_split(benchmark, split),
+        tasks=tasks or benchmark.tasks,
+        seed=seed,
+        named=datasets is not None,
+        backbone=load_backbone(backbone_choice(backbone, None, "float32"), "cpu") if backbone else None,
+    )
+    if as_json:
+        print_json(estimate_as_json(found))
+    else:
+        show_estimate(console, found)
+
+
+def _table(title: str, planned: Planned) -> Table:
+    plan = planned.plan
+    table = Table(title=f"{title}: {plan.split} split, seed {plan.seed}", title_justify="left")
+    for column in COLUMNS:
+        table.add_column(column, justify="left" if column == "domain" else "right")
+    for domain in plan.domains:
+        table.add_row(*_row(domain))
+    return table
+
+
+def _row(plan: DomainPlan) -> Sequence[str]:
+    facts = _facts(plan)
+    return (
+        plan.domain,
+        f"{len(plan):,}",
+        f"{facts['ways_min']} / {facts['ways_mean']:.1f} / {facts['ways_max']}",
+        f"{facts['support_mean']:.1f}",
+        f"{facts['query_mean']:.1f}",
+        f"{facts['images_drawn']:,}",
+        f"{facts['images_distinct']:,}",
+    )
+
+
+def _as_json(planned: Planned, path: Path) -> dict[str, Any]:
+    plan = planned.plan
+    return {
+        "plan": plan.hash,
+        "benchmark": plan.benchmark,
+        "split": plan.split,
+        "seed": plan.seed,
+        "episodes": plan.tasks,
+        "left_out": planned.left_out,
+        "file": str(path),
+        "domains": [_facts(domain) for domain in plan.domains],
+    }
+
+
+def _facts(plan: DomainPlan) -> dict[str, Any]:
+    """Of one domain; means are over episodes."""
+    n, ways = len(plan), plan.ways
+    return {
+        "domain": plan.domain,
+        "ways_min": int(ways.min()),
+        "ways_mean": float(ways.mean()),
+        "ways_max": int(ways.max()),
+        "support_mean": float(plan.num_support.sum() / n),
+        "query_mean": float((ways * plan.num_query).sum() / n),
+        "images_drawn": len(plan.records),
+        "images_distinct": len(plan.images.classes),
+    }
