@@ -105,7 +105,7 @@ def test_every_node_is_asked_what_it_sees(choice, tmp_path):
         assert [found for _, found in engine.elsewhere(str, tmp_path)] == [str(tmp_path)] * 3
 
 
-def test_a_run_on_ray_is_the_run_on_one_machine(run_tiny, workspace, choice):
+def test_a_run_on_ray_is_the_run_on_one_machine_and_is_repeated_there(run_tiny, metabench, workspace, choice):
     options = ("--adapters", "ncc,url", "--tasks", 25, "--backbone", "resnet18-pocket-random")
     assert run_tiny(*options).status == 0
     alone, board = rows(workspace / "runs"), (workspace / "runs/leaderboard.csv").read_bytes()
@@ -120,6 +120,8 @@ def test_a_run_on_ray_is_the_run_on_one_machine(run_tiny, workspace, choice):
     assert (workspace / "runs/leaderboard.csv").read_bytes() == board
     assert sorted(path.name for path in (workspace / "cache/embeddings").rglob("*.block")) == stored
     assert [path.read_bytes() for path in sorted((workspace / "cache/embeddings").rglob("*.block"))] == vectors
+    again = metabench("rerun", max((workspace / "runs/manifests").iterdir()), "--engine", "local")
+    assert "100 rows: 100 equal\n" in again.out, again.err
 
 
 def test_a_node_killed_in_the_middle_of_a_run_loses_no_row_and_doubles_none(run_tiny, workspace, environment, cluster):
