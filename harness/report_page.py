@@ -12,6 +12,7 @@ from harness.domain_images import images_of
 from harness.errors import HarnessError
 from results.entries import name_methods
 from results.files import write_whole
+from results.leaderboard import seen_states
 from results.report.page import COLUMNS, report_page
 from results.store import ResultStore
 
@@ -27,13 +28,15 @@ def write_report(
         raise HarnessError(f"--to {to}: a folder; name the file to write, as in {to / 'report.html'}")
     with ResultStore(out / "results.sqlite", create=False) as store:
         chosen = chosen_plan(store, plan_hash)
-        rows, plan = name_methods(store.rows(chosen, COLUMNS), store.entries(chosen)), store.plan(chosen)
+        plan, entries = store.plan(chosen), store.entries(chosen)
+        rows = name_methods(store.rows(chosen, COLUMNS), entries)
     page = report_page(
         rows,
         plan,
         baseline=baseline,
         images=images_of(plan, out / "plans" / f"{chosen[:12]}.npz", records),
         manifests=manifests_of(out, chosen),
+        seen=seen_states(entries),
     )
     content = page.encode()
     write_whole(to, content)

@@ -32,15 +32,16 @@ def report_page(
     baseline: str | None = None,
     images: Mapping[str, DomainImages] | None = None,
     manifests: Sequence[tuple[str, Mapping[str, Any]]] = (),
+    seen: Mapping[str, str] | None = None,
 ) -> str:
     """The page of a plan, from its rows (COLUMNS, after `name_methods`) in any order.
 
     `baseline`: the method that others are compared with at first, or its name without the backbone; None for ncc where
     it is there, else the last on the leaderboard. Raises LeaderboardError for an unknown one. `images`: by domain.
-    `manifests`: file name and content, the newest first.
+    `manifests`: file name and content, the newest first. `seen`: states of domains that may have no rows yet.
     """
     rows = rows.sort_values(["method", "domain", "task"], ignore_index=True)
-    board = leaderboard(rows, plan, seen_states(rows))
+    board = leaderboard(rows, plan, {**(seen or {}), **seen_states(rows)})
     methods = board.methods["method"].tolist()
     episodes, first = align(rows, plan, methods), _baseline(methods, baseline)
     pairs = differences.every_pair(episodes, board)

@@ -140,6 +140,12 @@ def test_cells_without_all_episodes_are_explained(rows, plan, page, without):
     assert "59/60" in partial
 
 
+def test_the_state_of_a_domain_without_rows_yet_is_told_if_it_is_known(rows, plan):
+    waiting = rows[rows["domain"] != "mnist"]
+    assert 'data-state="unknown"' in report_page(waiting, plan)
+    assert 'data-state="unknown"' not in report_page(waiting, plan, seen={"mnist": "unseen"})
+
+
 def test_contamination_is_explained_where_there_is_any(rows, plan, page):
     assert "these very" not in page
     marked = rows.assign(contaminated=(rows["domain"] == "mnist") & (rows["method"] == "url"))
