@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from results.stats import mean_ci95
+from results.stats import Running
 
 Advance = Callable[[int], None]
 
@@ -52,7 +52,7 @@ def parts(console: Console, totals: Mapping[Part, int]) -> Iterator[Done]:
 
         def done(part: Part, accuracies: Sequence[float]) -> None:
             story.add(part, accuracies)
-            finished = len(story.accuracies[part]) >= totals[part]
+            finished = story.finished(part)
             label = f"{part.domain} {part.method} {story.mean(part)}"
             progress.update(lines[part], advance=len(accuracies), description=label, visible=not finished)
             progress.advance(overall, len(accuracies))
@@ -66,19 +66,23 @@ class _Story:
     """What has been computed of each part, and how fast all of it goes."""
 
     def __init__(self, totals: Mapping[Part, int], started: float) -> None:
-        self.accuracies: dict[Part, list[float]] = {part: [] for part in totals}
+        self._accuracies = {part: Running() for part in totals}
         self._totals, self._started = totals, started
 
     def add(self, part: Part, accuracies: Sequence[float]) -> None:
-        self.accuracies[part] += accuracies
+        self._accuracies[part].add(accuracies)
+
+    def finished(self, part: Part) -> bool:
+        return self._accuracies[part].count >= self._totals[part]
 
     def mean(self, part: Part) -> str:
-        mean, ci95 = mean_ci95(self.accuracies[part])
+        mean, ci95 = self._accuracies[part].mean_ci95()
         return f"{100 * mean:.1f} ±{100 * ci95:.1f}"
 
     def line(self, part: Part) -> str:
         """As in "done      mnist url: 600 episodes, 93.7 ±0.4; 4,200 of 14,400 in all, 81/s, 0:02:06 left"."""
-        done, total = sum(map(len, self.accuracies.values())), sum(self._totals.values())
+        done = sum(accuracies.count for accuracies in self._accuracies.values())
+        total = sum(self._totals.values())
         rate = done / max(time.monotonic() - self._started, 1e-9)
         left = timedelta(seconds=round((total - done) / rate))
         speed = f"{rate:,.0f}/s" if rate >= 10 else f"{rate:.1f}/s"

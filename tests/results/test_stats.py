@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from results.errors import StatisticsError
-from results.stats import mean_ci95, paired_difference
+from results.stats import Running, mean_ci95, paired_difference
 
 ACCURACIES = st.lists(st.floats(0, 100), min_size=1, max_size=50)
 
@@ -58,3 +58,18 @@ def test_a_missing_number_is_refused_with_its_episode():
 def test_pairs_of_different_length_are_refused():
     with pytest.raises(StatisticsError, match="same episodes, got 2 and 3"):
         paired_difference([0.1, 0.2], [0.1, 0.2, 0.3])
+
+
+@given(parts=st.lists(st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=30), min_size=1, max_size=10))
+def test_values_that_come_by_and_by_have_the_same_mean_and_interval(parts):
+    running = Running()
+    for part in parts:
+        running.add(part)
+    values = np.concatenate(parts)
+    assert running.count == len(values)
+    assert running.mean_ci95() == pytest.approx(mean_ci95(values), rel=1e-9, abs=1e-6)
+
+
+def test_nothing_has_no_running_mean():
+    with pytest.raises(StatisticsError, match="at least one"):
+        Running().mean_ci95()
