@@ -89,6 +89,11 @@ def run(
     if trained_on is not None and features is None:
         fail("error: --trained-on is about --features; a backbone has a card that says it", 2)
 
+    if engine == "local" and not dry_run:
+        from harness.engines.local import start_ahead
+
+        start_ahead(device, workers)
+
     from harness.run_command import dry_run as say_what_it_takes
     from harness.run_command import run_seeds
 

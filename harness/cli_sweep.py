@@ -30,6 +30,10 @@ def sweep(
     as_json: Json = False,
 ) -> None:
     """Try a grid of hyper-parameters on classes that no test uses, and write the best as a file for `run --config`."""
+    from harness.engines.local import start_ahead
+
+    start_ahead(device, workers)
+
     from harness.sweep_command import sweep_grid
 
     options = {

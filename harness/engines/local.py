@@ -8,9 +8,15 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-from harness.devices import worker_devices
+from harness.devices import default_workers, worker_devices
 from harness.engines.contract import MAX_LOSSES, Result, UnitT, lost, with_data, without_features
-from harness.engines.worker import Shared, Sharing, Worker, WorkerLost
+from harness.engines.worker import Shared, Sharing, Worker, WorkerLost, prepare_to_fork
+
+
+def start_ahead(device: str, workers: int | None) -> None:
+    """Let worker processes, where there will be several, take their first steps while this one takes its own."""
+    if device == "cpu" and (workers or default_workers(device)) > 1:
+        prepare_to_fork()
 
 
 class _Begun(NamedTuple):

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
+import sys
 import traceback
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -21,6 +25,29 @@ from results.files import open_whole
 
 if TYPE_CHECKING:
     from harness.inputs import DomainData
+
+
+# A fork of this process would have its threads half, and no GPU. A process that has only imported torch is forked at
+# once; elsewhere than on Linux that is not safe, and each worker imports it anew.
+_CONTEXT: Any = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
+_CONTEXT.set_forkserver_preload(["torch"])
+
+
+def prepare_to_fork() -> None:
+    """Begin to import torch in the process that workers are forked from; does not wait for it."""
+    if _CONTEXT.get_start_method() == "forkserver":
+        with _deaf_to_ctrl_c():
+            forkserver.ensure_running()
+
+
+@contextmanager
+def _deaf_to_ctrl_c() -> Iterator[None]:
+    """Processes begun in this block are, until they ignore it themselves."""
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 class WorkerLost(Exception):
@@ -72,14 +99,10 @@ class Worker:
 
     def __init__(self, device: str) -> None:
         self.device = device
-        context = multiprocessing.get_context("spawn")  # a fork would have this process's threads half, and no GPU
-        self.connection, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs, device))
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # until the new process ignores it
-        try:
+        self.connection, theirs = _CONTEXT.Pipe()
+        self._process = _CONTEXT.Process(target=_serve, args=(theirs, device, dict(os.environ)))
+        with _deaf_to_ctrl_c():
             self._process.start()
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         theirs.close()
         self._has: Shared | None = None
 
@@ -114,10 +137,11 @@ class Worker:
         return f"a worker process {killed}" if killed == "ended" else f"a worker process was {killed}"
 
 
-def _serve(connection: Connection, device: str) -> None:
+def _serve(connection: Connection, device: str, environment: Mapping[str, str]) -> None:
     """In the new process: answer each unit with (True, result) or (False, error)."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     leave_with_parent()
+    os.environ.update(environment)  # of now, not of when the first worker was started
     import torch
 
     torch.set_num_threads(1)
