@@ -91,7 +91,7 @@ docs: $(READY) ## build the guide and the reference into build/docs
 	@echo "open build/docs/index.html"
 
 pocket-records: $(READY) ## rebuild the shipped records of the pocket suite (needs npm and apt)
-	@$(BIN)/pip install --quiet -c constraints.txt ".[records]"
+	@$(BIN)/pip install --quiet -c constraints.txt -e ".[records]"
 	@$(BIN)/python -m episodes.sources.pocket_build --work build/pocket --out episodes/sources/pocket_records
 
 pretrain: pretrain-pocket ## the same as pretrain-pocket

@@ -45,7 +45,9 @@ def needed(module: str, extra: str, backbone: str) -> Any:
     except (ImportError, RuntimeError) as error:  # torchvision beside another torch raises RuntimeError
         absent = isinstance(error, ModuleNotFoundError) and error.name == module
         fault = "is not installed" if absent else f"cannot be imported ({first_line(error)})"
-        raise BackboneError(f"backbone {backbone!r}: {module} {fault}: pip install 'metabench[{extra}]'") from error
+        raise BackboneError(
+            f"backbone {backbone!r}: {module} {fault}: pip install -e '.[{extra}]' in your clone"
+        ) from error
 
 
 def folder_here(path: str, writer: str, backbone: str) -> Path:

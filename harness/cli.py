@@ -1,6 +1,7 @@
 """The command line. Everything heavy is imported by the command that needs it, so that --help is instant."""
 
 import sys
+from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,7 +28,6 @@ from harness.console import console, fail, names
 
 app = typer.Typer(
     name="metabench",
-    help="Benchmark few-shot adaptation methods on frozen backbones, across image domains.",
     epilog="Errors are one line; add --traceback to any command for the whole story.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -48,6 +48,16 @@ app.command()(rerun)
 app.command()(run)
 app.command()(show)
 app.command()(sweep)
+
+
+@app.callback()
+def common(
+    version: Annotated[bool, typer.Option("--version", is_eager=True, help="Print the version and leave.")] = False,
+) -> None:
+    """Benchmark few-shot adaptation methods on frozen backbones, across image domains."""
+    if version:
+        print(f"metabench {installed_version('metabench')}")
+        raise typer.Exit
 
 
 @app.command()
@@ -100,13 +110,17 @@ def list_everything(as_json: Json = False) -> None:
 @app.command()
 def pretrain(
     out: Annotated[Path, typer.Option(help="The .safetensors file to write; its card is written beside it.")],
-    domains: Annotated[str, typer.Option(help="Pocket domains to train on.")] = "icons,emoji,clipart,glyphs",
+    domains: Annotated[
+        str, typer.Option("--datasets", "--domains", help="Pocket domains to train on.")
+    ] = "icons,emoji,clipart,glyphs",
     widths: Annotated[str, typer.Option(help="Channels of the four stages.")] = "16,32,64,128",
     steps: Annotated[int, typer.Option(min=1, help="Optimiser steps.")] = 5000,
     batch_size: Annotated[int, typer.Option(min=1, help="Images per step, in equal parts of each domain.")] = 128,
     lr: Annotated[float, typer.Option(help="Highest learning rate.")] = 0.1,
-    seed: Seed = 0,
-    precision: Annotated[str, typer.Option(help="float32, or bf16 where the processor has it.")] = "float32",
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the weights and of the order of images.")] = 0,
+    precision: Annotated[
+        str, typer.Option("--precision", "--dtype", help="float32, or bfloat16 where the processor has it.")
+    ] = "float32",
 ) -> None:
     """Train a backbone on the pocket suite's train classes (shared trunk, one linear head per domain)."""
     from harness.domains import cache_folder

@@ -16,7 +16,9 @@ def compare(
     b: Annotated[str, typer.Argument(help="The same.", metavar="B")],
     out: Annotated[Path, typer.Option("--out", help="Folder with the results of a run.")] = Path("runs"),
     plan: Annotated[str | None, typer.Option(help="Hash of a plan or its beginning (default: the last run's).")] = None,
-    domains: Annotated[str | None, typer.Option(help="Some of the plan's domains only, as in mnist,icons.")] = None,
+    domains: Annotated[
+        str | None, typer.Option("--datasets", "--domains", help="Some of the plan's domains only, as in mnist,icons.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Say whether A is better than B on the same episodes: where, by how much, how sure."""

@@ -11,10 +11,10 @@ app = typer.Typer(help="Tables of papers, as printed: list, show, check.")
 
 
 @app.callback(invoke_without_command=True)
-def published(context: typer.Context) -> None:
+def published(context: typer.Context, as_json: Json = False) -> None:
     """Tables of papers, as printed: list them, show one, check their averages and ranks."""
     if context.invoked_subcommand is None:
-        list_tables()
+        list_tables(as_json)
 
 
 @app.command("ls")

@@ -44,7 +44,7 @@ def build(
     out: Annotated[Path, typer.Option("--out", help="Folder of records; the data set becomes a folder in it.")],
     name: Annotated[str | None, typer.Option(help="Name of the data set (default: the source's).")] = None,
     splits: Annotated[
-        Path | None, typer.Option(help='JSON file {"train": [class, ...], "valid": [...], "test": [...]}.')
+        Path | None, typer.Option(help='JSON file {"train": \\[class, ...], "valid": \\[...], "test": \\[...]}.')
     ] = None,
     all_in: Annotated[str | None, typer.Option(help="Put every class into one split: train, valid or test.")] = None,
     tfds_split: Annotated[

@@ -86,6 +86,9 @@ def run(
         if was_given(context, option):
             word = {"compiled": "compile"}.get(option, option.replace("_", "-"))
             fail(f"error: --features are all that a run needs, so that --{word} has no use; leave out one of them", 2)
+    for option, value in {"address": address, "gpus-per-worker": gpus_per_worker}.items() if engine == "local" else ():
+        if value is not None:
+            fail(f"error: --{option} is about Ray; add --engine ray or leave it out", 2)
     if trained_on is not None and features is None:
         fail("error: --trained-on is about --features; a backbone has a card that says it", 2)
 

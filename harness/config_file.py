@@ -41,7 +41,7 @@ def read_config(context: typer.Context, path: Path | None) -> Path | None:
         try:
             values[parameter.name] = _checked(context, parameter, value)
         except (ValueError, typer.BadParameter) as error:
-            raise HarnessError(f"{path}: {key}: {error}") from error
+            raise HarnessError(f"{path}: {key} = {value!r}: {error}") from error
     context.default_map = {**(context.default_map or {}), **values}
     return path
 

@@ -81,7 +81,7 @@ def check_records(benchmark: Benchmark, domains: Sequence[Domain], records: Path
             f"benchmark {benchmark.name!r} needs its records: give --records /path (make: RECORDS=/path), the folder "
             f"that holds {', '.join(f'{name}/' for name in needing[:3])} ... with {SPEC_FILE} in each"
         )
-    if needing and records is not None:
+    if records is not None:
         _check_is_folder(records)
 
 

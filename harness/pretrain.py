@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from rich.console import Console
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 Precision = Literal["float32", "bf16"]
 
 SEEN_DOMAINS = ("icons", "emoji", "clipart", "glyphs")
-PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+PRECISIONS: dict[str, Precision] = {"float32": "float32", "bfloat16": "bf16", "bf16": "bf16"}
 SELECTION_EPISODES = 50
 IMAGE_SIZE = 84
 NOTES = (
@@ -86,16 +86,15 @@ def _checked(out: Path, domains: Sequence[str], lr: float, precision: str) -> Pr
     if out.suffix != ".safetensors":
         raise HarnessError(f"--out {out}: weights are written as .safetensors; choose such a name")
     if not domains:
-        raise HarnessError(f"--domains names none; known: {', '.join(SEEN_DOMAINS)}")
+        raise HarnessError(f"--datasets names none; known: {', '.join(SEEN_DOMAINS)}")
     for domain in domains:
         if domain not in SEEN_DOMAINS:
             raise unknown("pocket domain to train on:", domain, SEEN_DOMAINS)
     if not 0 < lr < math.inf:
         raise HarnessError(f"--lr {lr}: give a positive number, as in 0.1")
-    for known in PRECISIONS:
-        if precision == known:
-            return known
-    raise unknown("--precision", precision, PRECISIONS)
+    if precision not in PRECISIONS:
+        raise unknown("--precision", precision, PRECISIONS)
+    return PRECISIONS[precision]
 
 
 def labelled_images(source: DatasetRecords, split: str) -> LabelledImages:

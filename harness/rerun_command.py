@@ -68,6 +68,8 @@ def repeat(
 
 def read_manifest(path: Path) -> dict[str, Any]:
     """A manifest that can be repeated. Raises HarnessError naming the file for anything else."""
+    if not path.is_file():
+        raise HarnessError(f"{path}: no such manifest; every run writes one into OUT/manifests")
     try:
         facts = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
     except msgspec.MsgspecError as error:

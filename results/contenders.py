@@ -115,7 +115,12 @@ def find(found: Sequence[Contender], text: str, adapter: str, rest: str) -> Cont
         return chosen[0]
     candidates = ", ".join(sorted(one.name for one in chosen or same))
     if not chosen:
-        raise ContenderError(f"{text!r}: nothing here is {' and '.join(words) or 'as usual'}. Known: {candidates}")
+        if words:
+            raise ContenderError(f"{text!r}: nothing here is {' and '.join(words)}. Known: {candidates}")
+        raise ContenderError(
+            f"{text!r} was not run on this plan; some of its episodes have rows from other plans. Run it on this one, or "
+            f"name them: {candidates}"
+        )
     raise ContenderError(f"{text!r} may be any of {candidates}; write ADAPTER@BACKBONE:CONFIG, see docs/compare.md")
 
 

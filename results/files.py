@@ -43,7 +43,13 @@ def open_whole(path: Path) -> Iterator[IO[bytes]]:
         with suppress(OSError):  # atomic_save leaves its part behind when the disk fills up in its last flush
             (path.parent / part).unlink()
         reason = error.strerror or str(error)
-        raise WriteError(f"{path}: cannot be written ({reason}); free some space or choose another folder") from error
+        raise WriteError(f"{path}: cannot be written ({reason}); {_what_to_do(error)}") from error
+
+
+def _what_to_do(error: OSError) -> str:
+    if isinstance(error, (NotADirectoryError, FileExistsError, PermissionError)):
+        return "choose another folder"
+    return "free some space or choose another folder"
 
 
 def files_under(folder: Path) -> list[Path]:

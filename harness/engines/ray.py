@@ -39,8 +39,7 @@ def ray_engine(address: str, device: str, workers: int | None, gpus_per_worker: 
         import ray
     except ImportError:
         raise HarnessError(
-            "--engine ray needs Ray, which is not installed: pip install 'metabench[ray]', or in a clone "
-            "pip install -c constraints.txt '.[ray]'"
+            "--engine ray needs Ray, which is not installed: pip install -c constraints.txt -e '.[ray]' in your clone"
         ) from None
     _check_address(address)
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}

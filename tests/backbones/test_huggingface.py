@@ -326,7 +326,7 @@ def test_a_hub_that_cannot_be_reached_is_told_at_once(hub):
 def test_a_missing_library_gives_the_command_that_installs_it(monkeypatch, models):
     monkeypatch.setitem(sys.modules, "transformers", None)
     said = refused(f"hf:{models('vit')}")
-    assert said.endswith("transformers is not installed: pip install 'metabench[transformers]'")
+    assert said.endswith("transformers is not installed: pip install -e '.[transformers]' in your clone")
 
 
 @pytest.mark.parametrize(

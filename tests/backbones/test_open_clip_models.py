@@ -72,4 +72,4 @@ def test_unknown_names_are_answered_with_known_ones(monkeypatch):
 def test_a_missing_library_gives_the_command_that_installs_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "open_clip", None)
     said = refused("open_clip:ViT-B-32/openai")
-    assert said.endswith("open_clip is not installed: pip install 'metabench[open-clip]'")
+    assert said.endswith("open_clip is not installed: pip install -e '.[open-clip]' in your clone")

@@ -94,7 +94,7 @@ def test_an_unknown_name_suggests_the_nearest_and_a_hub_out_of_reach_is_told_at_
 
 def test_a_missing_library_gives_the_command_that_installs_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "timm", None)
-    assert refused("timm:resnet18").endswith("timm is not installed: pip install 'metabench[timm]'")
+    assert refused("timm:resnet18").endswith("timm is not installed: pip install -e '.[timm]' in your clone")
 
 
 def test_a_library_that_cannot_be_imported_says_what_it_lacks(monkeypatch, tmp_path):

@@ -152,7 +152,7 @@ def test_importing_the_source_imports_no_library_of_the_extra():
 )
 def test_a_missing_extra_says_how_to_install_it(prepared, monkeypatch, module, file_format):
     monkeypatch.setitem(sys.modules, module, None)
-    assert 'pip install "metabench[tfds]"' in message(MissingSource, prepared[file_format])
+    assert "pip install -e '.[tfds]' in your clone" in message(MissingSource, prepared[file_format])
 
 
 @pytest.mark.parametrize("file_format", FORMATS)

@@ -33,7 +33,7 @@ def test_an_address_is_auto_unless_it_is_given():
 def test_without_ray_one_line_says_how_to_install_it(run_tiny, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     done = run_tiny("--engine", "ray", "--address", "local")
-    assert "pip install 'metabench[ray]'" in done.error
+    assert "pip install -c constraints.txt -e '.[ray]'" in done.error
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from harness.errors import HarnessError
 
 REPO = Path(__file__).parents[3]
 pytestmark = pytest.mark.faults
-ray = pytest.importorskip("ray", reason="needs Ray: pip install '.[ray]'")
+ray = pytest.importorskip("ray", reason="needs Ray: pip install -e '.[ray]'")
 
 SLOW = '''
 import time
