@@ -6,6 +6,7 @@ own, so it can say which one stands in the way instead of failing somewhere insi
 
 import importlib.util
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -14,7 +15,21 @@ _SIGNATURE = '"""Metabench '
 
 
 def main() -> None:
-    """Run the command line; exits with its status."""
+    """Run the command line; exits with its status: 128 + the signal's number when it is stopped from outside."""
+    signal.signal(signal.SIGTERM, _leave)
+    try:
+        _run()
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
+
+
+def _leave(number: int, frame: object) -> None:
+    """Stop as after an error, so that what a run has in temporary folders goes, too."""
+    os.write(2, b"stopped; what was finished is stored\n")
+    sys.exit(128 + number)
+
+
+def _run() -> None:
     stranger = foreign_room()
     if stranger is not None:
         sys.exit(f"error: {stranger}")

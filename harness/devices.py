@@ -23,7 +23,8 @@ def checked_device(device: str) -> str:
     try:
         torch.zeros(1, device=device).item()
     except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts
-        raise HarnessError(f"--device {device}: not usable here ({str(error).splitlines()[0]})") from error
+        reason = str(error).partition("\n")[0].partition(". ")[0]  # what torch adds is for its own developers
+        raise HarnessError(f"--device {device}: not usable here ({reason})") from error
     return device
 
 

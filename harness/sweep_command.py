@@ -11,6 +11,7 @@ from rich.console import Console
 
 import adapters
 from harness.cells import Run, prepare
+from harness.commands import backbone_choice
 from harness.config_file import write_config
 from harness.console import print_json, say
 from harness.errors import HarnessError
@@ -57,7 +58,7 @@ def sweep_grid(
     current = prepare(request_of(benchmark, out=out, options=chosen))
     carry_out(current, Console(quiet=True) if wants_json else console, with_report=False)
     found = _table(current)
-    winner = texts[[method.label for method in current.request.methods].index(_asked_for(found, current))]
+    winner = _asked_for(found, current)
     path = out / "sweeps" / f"{adapters.parse_list(adapter)[0][0].replace('/', '_')}-{current.plan.hash[:8]}.toml"
     _write_winner(path, winner, benchmark, options, found)
     _tell(found, path, wants_json, console)
@@ -94,13 +95,16 @@ def _table(current: Run) -> Sweep:
 
 
 def _asked_for(found: Sweep, current: Run) -> str:
-    """The winner as it was asked for: its label may also say where other hyper-parameters came from."""
-    return next(cell.configured.method.label for cell in current.cells if cell.configured.label == found.winner)
+    """The winner as text for --adapters, a plug-in file by its whole path."""
+    method = next(cell.configured.method for cell in current.cells if cell.configured.label == found.winner)
+    return f"{method.name}({','.join(f'{key}={value}' for key, value in method.given.items())})"
 
 
 def _write_winner(path: Path, winner: str, benchmark: str, options: Mapping[str, Any], found: Sweep) -> None:
     kept = {name: options[name] for name in KEPT if options[name] is not None}
     kept = {name: str(value.absolute()) if isinstance(value, Path) else value for name, value in kept.items()}
+    if "backbone" in kept:
+        kept["backbone"] = backbone_choice(kept["backbone"], None, "float32").name
     best = found.cells["mean_pct"].max()
     plan = found.plan
     comment = (

@@ -48,6 +48,7 @@ class ResultStore:
     def __init__(self, path: Path, *, create: bool = True):
         self.path = Path(path)
         self._connection = connect(self.path, create=create)
+        self._file = self._at_path()
 
     def __enter__(self) -> Self:
         return self
@@ -137,7 +138,10 @@ class ResultStore:
         return found
 
     def add(self, rows: Sequence[Row]) -> None:
-        """Store all rows in one transaction, on disk when this returns; a row whose key is known changes nothing."""
+        """Store all rows in one transaction, on disk when this returns; a row whose key is known changes nothing.
+
+        Raises StoreError, too, when the file was taken away in the meantime, and the rows with it.
+        """
         marks = ", ".join("?" * len(ROW_FIELDS))
         with self._transaction() as connection:
             connection.executemany(
@@ -224,6 +228,16 @@ class ResultStore:
             finally:
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
+        if self._at_path() != self._file:  # an open file that was removed takes rows as any other does
+            raise StoreError(f"{self.path}: was removed or replaced while in use; run the same command again")
+
+    def _at_path(self) -> tuple[int, int] | None:
+        """Which file lies there now; None for none."""
+        try:
+            found = self.path.stat()
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
 
     @contextmanager
     def _errors_named(self) -> Iterator[None]:

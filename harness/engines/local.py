@@ -30,8 +30,8 @@ class _Begun(NamedTuple):
 class LocalEngine:
     """One process, or `workers` of them: on "cuda" each has a GPU of its own as far as there are any.
 
-    Worker processes start with the first work and are kept until the context ends. One that is lost is replaced, and
-    its unit is begun again.
+    Worker processes start as there are units for them, and are kept until the context ends. One that is lost is
+    replaced, and its unit is begun again.
     """
 
     def __init__(self, device: str, workers: int) -> None:
@@ -71,13 +71,17 @@ class LocalEngine:
 
     def _spread(self, work: Callable[[UnitT], Result], waiting: Iterator[UnitT]) -> Iterator[tuple[UnitT, Result]]:
         """One unit at a time to each worker: it is listening then, so that sending never waits."""
-        self._workers = self._workers or [Worker(device) for device in self._devices]
         under_way: dict[Worker, _Begun] = {}
         with tempfile.TemporaryDirectory(prefix="metabench-") as folder:
             sharing = Sharing(Path(folder))
             try:
-                for worker in list(self._workers):
-                    self._begin(worker, work, _next(waiting, sharing), under_way)
+                for at, device in enumerate(self._devices):
+                    begun = _next(waiting, sharing)
+                    if begun is None:
+                        break
+                    if at == len(self._workers):
+                        self._workers.append(Worker(device))
+                    self._begin(self._workers[at], work, begun, under_way)
                 while under_way:
                     for worker in _ready(under_way):
                         begun = under_way.pop(worker)

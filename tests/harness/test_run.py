@@ -167,11 +167,14 @@ def _wait_for_rows(workspace):
 
 @pytest.mark.faults
 @pytest.mark.parametrize(
-    ("signal_number", "workers"), [(signal.SIGKILL, "1"), (signal.SIGINT, "1"), (signal.SIGINT, "2")]
+    ("signal_number", "workers"),
+    [(signal.SIGKILL, "1"), (signal.SIGINT, "1"), (signal.SIGINT, "2"), (signal.SIGTERM, "2")],
 )
 def test_a_stopped_run_goes_on_where_it_was(run_ok, workspace, environment, signal_number, workers):
     options = ("--adapters", "url(steps=200)", "--tasks", "100", "--backbone", "resnet18-pocket-random")
-    with _start(workspace, environment, *options, "--workers", workers) as process:
+    temporary = workspace / "temporary"
+    temporary.mkdir()
+    with _start(workspace, {**environment, "TMPDIR": str(temporary)}, *options, "--workers", workers) as process:
         try:
             _wait_for_rows(workspace)
         finally:
@@ -182,6 +185,10 @@ def test_a_stopped_run_goes_on_where_it_was(run_ok, workspace, environment, sign
     if signal_number == signal.SIGINT:
         assert process.returncode == 130
         assert err.strip().splitlines()[-1].startswith("stopped; finished blocks are stored")
+    if signal_number == signal.SIGTERM:
+        assert (process.returncode, err) == (143, "stopped; what was finished is stored\n")
+    if signal_number != signal.SIGKILL:
+        assert list(temporary.glob("metabench-*")) == []
     run_ok(*options)
     assert last_manifest(workspace)["episodes_computed"] == 200 - stored
     assert len(rows(workspace)) == 200

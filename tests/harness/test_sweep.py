@@ -2,11 +2,16 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 
+import adapters
+import backbones
 from harness.errors import HarnessError
 from harness.sweep_command import configurations
+
+SHIPPED = Path(backbones.__file__).parent / "shipped" / "resnet18-pocket"
 
 
 @pytest.fixture
@@ -67,6 +72,20 @@ def test_the_winner_has_the_best_mean_and_becomes_a_file_that_run_takes(sweep, m
     table = sweep("url", "--grid", "steps=1,3", "--grid", "lr=0.1,1").out
     assert "less the best" in table
     assert "best" in table
+
+
+def test_the_winners_file_means_the_same_in_every_folder(sweep, workspace, metabench, monkeypatch, tmp_path):
+    shutil.copy(Path(adapters.__file__).with_name("ncc.py"), workspace / "mine.py")
+    for suffix in (".safetensors", ".json"):
+        shutil.copy(SHIPPED.with_suffix(suffix), workspace / f"net{suffix}")
+    done = sweep("mine.py", "--grid", "scale=5,10", "--backbone", "net.safetensors", "--json")
+    assert done.status == 0, done.err
+    config = workspace / json.loads(done.out)["config"]
+    (tmp_path / "another").mkdir()
+    monkeypatch.chdir(tmp_path / "another")
+    done = metabench("run", "--config", config, "--split", "valid", "--tasks", 4, "--out", workspace / "runs")
+    assert done.status == 0, done.err
+    assert "all done already" in done.out
 
 
 def test_of_equal_configurations_the_first_wins(sweep):

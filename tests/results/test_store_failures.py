@@ -101,6 +101,18 @@ def test_a_store_that_may_not_grow_says_so_and_takes_rows_again_later(tmp_path, 
         assert len(store.done(row.key for row in many)) == 2000
 
 
+@pytest.mark.parametrize("follower", [None, "another store"])
+def test_rows_are_not_acknowledged_when_the_file_was_taken_away(tmp_path, make_row, follower):
+    path = tmp_path / "out" / "results.sqlite"
+    with ResultStore(path) as store:
+        store.add([make_row(task=0)])
+        path.parent.rename(tmp_path / "elsewhere")
+        if follower:
+            ResultStore(path).close()
+        with pytest.raises(StoreError, match=r"results\.sqlite: was removed or replaced .* run the same command again"):
+            store.add([make_row(task=1)])
+
+
 def test_several_processes_may_create_and_fill_one_store(tmp_path, writer):
     processes = [writer(name, 10, 5) for name in "abcd"]
     for process in processes:

@@ -1,6 +1,7 @@
 import sys
 
 import pytest
+import torch
 
 from harness import devices
 from harness.engines.choice import EngineChoice, checked_engine
@@ -63,14 +64,23 @@ def test_a_worker_has_a_gpu_of_its_own_as_far_as_there_are_any(monkeypatch):
     assert devices.default_workers("cuda:1") == devices.default_workers("mps") == 1
 
 
+MPS = torch.backends.mps.is_available()
+
+
 @pytest.mark.parametrize(
     ("device", "words"),
-    [("cdua", "Did you mean 'cuda'"), ("cuda:x", "cuda:0, cuda:1"), ("cuda:99", "not usable here")],
+    [
+        ("cdua", "Did you mean 'cuda'"),
+        ("cuda:x", "cuda:0, cuda:1"),
+        ("cuda:99", "not usable here"),
+        pytest.param("mps", "not usable here", marks=pytest.mark.skipif(MPS, reason="this machine has one")),
+    ],
 )
 def test_a_device_that_is_not_there_is_refused_in_words(device, words):
     with pytest.raises(HarnessError) as raised:
         devices.checked_device(device)
     assert words in str(raised.value)
+    assert len(str(raised.value)) < 160
 
 
 # --- machines ---------------------------------------------------------------------------------------------------------

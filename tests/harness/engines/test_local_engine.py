@@ -5,6 +5,7 @@ import pytest
 from engine_work import complain, die_always, die_once, hashes, pieces, some_blocks, stumble, total
 
 from harness.engines.local import LocalEngine
+from harness.engines.worker import Worker
 from harness.errors import HarnessError
 
 
@@ -42,6 +43,23 @@ def test_units_are_taken_as_workers_free_up(tmp_path, engines):
     next(done)
     assert len(taken) <= 4
     assert len(list(done)) == 11
+
+
+def test_no_more_workers_start_than_there_are_units(tmp_path, monkeypatch):
+    started = []
+
+    class Counted(Worker):
+        def __init__(self, device):
+            started.append(device)
+            super().__init__(device)
+
+    monkeypatch.setattr("harness.engines.local.Worker", Counted)
+    with LocalEngine("cpu", 500) as engine:
+        assert list(engine.run(total, [])) == []
+        assert not started
+        assert len(list(engine.run(total, pieces(tmp_path, 2)))) == 2
+        assert len(list(engine.run(total, pieces(tmp_path, 1, domains=1)))) == 1
+    assert len(started) == 2
 
 
 def test_a_worker_that_is_killed_is_replaced_and_its_unit_begun_again(tmp_path, engines):
