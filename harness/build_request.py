@@ -104,7 +104,8 @@ def _network(
     if chosen is None:
         raise HarnessError(
             f"benchmark {benchmark.name!r} has no backbone of its own: give --backbone NAME or --backbone "
-            f"FILE.safetensors (make: BACKBONE=...), as resnet18-pocket; `metabench weights import` makes one from a checkpoint"
+            f"FILE.safetensors (make: BACKBONE=...), as resnet18-pocket; `metabench weights import` makes one from a "
+            f"checkpoint"
         )
     return backbone_choice(chosen, weights, dtype)._replace(compiled=compiled)
 

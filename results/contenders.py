@@ -118,8 +118,8 @@ def find(found: Sequence[Contender], text: str, adapter: str, rest: str) -> Cont
         if words:
             raise ContenderError(f"{text!r}: nothing here is {' and '.join(words)}. Known: {candidates}")
         raise ContenderError(
-            f"{text!r} was not run on this plan; some of its episodes have rows from other plans. Run it on this one, or "
-            f"name them: {candidates}"
+            f"{text!r} was not run on this plan; some of its episodes have rows of other plans: run it on this one, or "
+            f"name these: {candidates}"
         )
     raise ContenderError(f"{text!r} may be any of {candidates}; write ADAPTER@BACKBONE:CONFIG, see docs/compare.md")
 

@@ -49,7 +49,7 @@ def load_builder(folder: Path) -> Any:
         import tensorflow_datasets as tfds
     except ImportError as error:
         raise MissingSource(
-            f'{folder}: reading it needs the package tensorflow-datasets: pip install -e '.[tfds]' in your clone'
+            f"{folder}: reading it needs the package tensorflow-datasets: pip install -e '.[tfds]' in your clone"
         ) from error
     try:
         return tfds.builder_from_directory(str(folder))
@@ -141,7 +141,7 @@ class ArrayRecordFile:
             from array_record.python.array_record_data_source import ArrayRecordDataSource
         except ImportError as error:
             raise MissingSource(
-                f'{path}: ArrayRecord files need the package array_record: pip install -e '.[tfds]' in your clone'
+                f"{path}: ArrayRecord files need the package array_record: pip install -e '.[tfds]' in your clone"
             ) from error
         self.path = path
         with self._reporting_damage():
