@@ -76,7 +76,10 @@ def run(
         str | None, typer.Option(help="I/N: run the I-th of N parts of the plan, as for one of N machines.")
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only say how many images, bytes and hours it would take.")
+        bool,
+        typer.Option(
+            "--dry-run", help="Only say how many images and bytes it would take, and how long it would embed."
+        ),
     ] = False,
 ) -> None:
     """Run what is missing of a benchmark, and print its leaderboard."""

@@ -35,6 +35,8 @@ def read_config(context: typer.Context, path: Path | None) -> Path | None:
     values = {}
     for key, value in given.items():
         name = key.replace("-", "_")
+        if name in given and name != key:
+            raise HarnessError(f"{path}: {key} and {name} are the same option; leave out one of them")
         if name not in known:
             raise HarnessError(f"{path}: {unknown('key', key, [each.replace('_', '-') for each in known])}")
         parameter = known[name]
@@ -121,5 +123,7 @@ def _checked(context: typer.Context, parameter: Any, value: Any) -> Any:
         return [str(each) for each in (value if isinstance(value, list) else [value])]
     if isinstance(value, list):
         value = ",".join(map(str, value))
+    if value == "":
+        raise ValueError("is empty; leave it out")
     parameter.process_value(context, value)
     return value

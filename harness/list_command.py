@@ -1,6 +1,8 @@
 """What `metabench ls` does: all that can be run."""
 
 from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 import adapters
 import backbones
@@ -15,13 +17,16 @@ def show_known(console: Console, *, as_json: bool = False) -> None:
         found = [_as_json(benchmark) for benchmark in benchmarks]
         print_json({"benchmarks": found, "adapters": adapters.known(), "backbones": backbones.known()})
         return
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     for benchmark in benchmarks:
         needs = " (needs --records)" if _needs_records(benchmark) else ""
         domains = ", ".join(domain.name for domain in benchmark.domains) or "every data set under --records"
-        console.print(f"benchmark [bold]{benchmark.name}[/]: {benchmark.title}{needs}\n  {domains}", highlight=False)
-    console.print(f"adapters  {', '.join(adapters.known())}", highlight=False)
-    console.print(f"backbones {', '.join(backbones.known())}", highlight=False)
-    console.print(f"          or {', '.join(backbones.FORMS)}", highlight=False)
+        table.add_row(Text(benchmark.name, style="bold"), Text(benchmark.title + needs))
+        table.add_row("", Text(domains, style="dim"))
+    others = {"adapters": adapters.known(), "backbones": backbones.known(), "or": backbones.FORMS}
+    for name, known in others.items():
+        table.add_row(Text(name, style="bold"), Text(", ".join(known)))
+    console.print(table, highlight=False)
 
 
 def _as_json(benchmark: Benchmark) -> dict[str, object]:

@@ -15,6 +15,8 @@ from rich.text import Text
 from results.stats import Running
 
 Advance = Callable[[int], None]
+SILENCE_S = 10.0
+"""How long a log may say nothing of a bar."""
 
 
 class _Rate(ProgressColumn):
@@ -25,10 +27,23 @@ class _Rate(ProgressColumn):
 
 @contextmanager
 def bar(console: Console, label: str, total: int) -> Iterator[Advance]:
-    """A bar of `total` steps; the value is called with the number of steps done."""
+    """A bar of `total` steps; the value is called with the number of steps done. In a log a line from time to time."""
+    started = told = time.monotonic()
+    done = 0
+
+    def advance(steps: int) -> None:
+        nonlocal done, told
+        done += steps
+        progress.advance(task, steps)
+        now = time.monotonic()
+        if not console.is_terminal and now - told > SILENCE_S:
+            told = now
+            line = f"{label:9} {done:,} of {total:,}, {_speed(done, total, now - started)}"
+            console.print(line, style="dim", highlight=False, markup=False, soft_wrap=True)
+
     with _bars(console) as progress:
         task = progress.add_task(label, total=total)
-        yield lambda steps: progress.advance(task, steps)
+        yield advance
 
 
 class Part(NamedTuple):
@@ -83,13 +98,17 @@ class _Story:
         """As in "done      mnist url: 600 episodes, 93.7 ±0.4; 4,200 of 14,400 in all, 81/s, 0:02:06 left"."""
         done = sum(accuracies.count for accuracies in self._accuracies.values())
         total = sum(self._totals.values())
-        rate = done / max(time.monotonic() - self._started, 1e-9)
-        left = timedelta(seconds=round((total - done) / rate))
-        speed = f"{rate:,.0f}/s" if rate >= 10 else f"{rate:.1f}/s"
         return (
             f"done      {part.domain} {part.method}: {self._totals[part]:,} episodes, {self.mean(part)}; "
-            f"{done:,} of {total:,} in all, {speed}, {left} left"
+            f"{done:,} of {total:,} in all, {_speed(done, total, time.monotonic() - self._started)}"
         )
+
+
+def _speed(done: int, total: int, seconds: float) -> str:
+    """As in "81/s, 0:02:06 left"."""
+    rate = done / max(seconds, 1e-9)
+    left = timedelta(seconds=round((total - done) / rate))
+    return f"{rate:,.0f}/s, {left} left" if rate >= 10 else f"{rate:.1f}/s, {left} left"
 
 
 def _bars(console: Console) -> Progress:

@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import shutil
 from collections.abc import Iterator, Mapping
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +18,19 @@ from harness.cells import Run, prepare
 from harness.config import benchmark_file
 from harness.console import print_json, say
 from harness.errors import HarnessError
-from harness.manifest_facts import FORMAT, file_hash, identities, keys_of
+from harness.manifest_facts import file_hash, identities, keys_of
+from harness.read_manifest import Manifest, read_manifest
 from harness.run import carry_out
 from harness.run_command import request_of
-from results.rerun import COLUMNS, compare_rows, comparison_as_json, counted, unequal, write_comparison
-from results.store import ResultStore
+from results.files import write_whole
+from results.identity import canonical_hash
+from results.rerun import compare_rows, comparison_as_json, counted, rows_of, unequal, write_comparison
 
 PATHS = ("weights", "records", "episodes", "features")
 NAMES = ("datasets", "trained_on")
+OWN_VECTORS = "own-embeddings"
+REPEATS = "repeats.sha256"
+"""File with the hash of the manifest that a folder's rows repeat, written before the first of them."""
 STORE = "results.sqlite"
 COMPARISON = "comparison.csv"
 MOST_SHOWN = 20
@@ -40,23 +45,20 @@ def repeat(
     Raises HarnessError, before anything is computed, where benchmark, records, weights or methods are not those of the
     manifest. A repetition that was stopped goes on in its folder.
     """
-    facts, original = read_manifest(manifest), manifest.absolute().parents[1]
-    out = (out or original / "reruns" / manifest.stem).absolute()
-    if (out / COMPARISON).exists():
-        raise HarnessError(f"{out}: holds a finished repetition ({COMPARISON}); choose another --out")
-    if out == original:
-        raise HarnessError(f"{out}: is where the original lies; choose another --out")
-    if not (original / STORE).is_file():
-        raise HarnessError(f"{original / STORE}: the original's rows are not there to compare with")
+    facts, original = read_manifest(manifest), manifest.resolve().parents[1]
+    out = (out or original / "reruns" / manifest.stem).resolve()
+    _check_place(out, original, manifest)
+    story = Console(quiet=True) if as_json else console
     with _folder_of(facts):
         current = _prepared(manifest, facts, out, changes)
-        cautions = list(_other_versions(facts))
-        story = Console(quiet=True) if as_json else console
+        before = _rows(original, current)
+        cautions = [*_other_versions(facts), *_altered(before, facts, current)]
         for line in cautions:
             story.print(f"caution   {line}", style="yellow", highlight=False, markup=False)
+        write_whole(out / REPEATS, file_hash(manifest).encode())
         carry_out(current, story)
     shutil.rmtree(current.request.vectors, ignore_errors=True)
-    compared = compare_rows(_rows(original, current), _rows(out, current))
+    compared = compare_rows(before, _rows(out, current))
     write_comparison(compared, out / COMPARISON)
     if as_json:
         print_json({**comparison_as_json(compared), "cautions": cautions, "comparison": str(out / COMPARISON)})
@@ -66,31 +68,31 @@ def repeat(
     return bool((compared["state"] == "equal").all())
 
 
-def read_manifest(path: Path) -> dict[str, Any]:
-    """A manifest that can be repeated. Raises HarnessError naming the file for anything else."""
-    if not path.is_file():
-        raise HarnessError(f"{path}: no such manifest; every run writes one into OUT/manifests")
-    try:
-        facts = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
-    except msgspec.MsgspecError as error:
-        raise HarnessError(f"{path}: is no manifest ({error})") from error
-    if facts.get("format") != FORMAT or "options" not in facts:
-        raise HarnessError(f"{path}: a manifest of another form than {FORMAT}, which this version cannot repeat")
-    return facts
+def _check_place(out: Path, original: Path, manifest: Path) -> None:
+    """Refuse a folder whose rows would pass for repeated ones. Raises HarnessError."""
+    if not (original / STORE).is_file():
+        raise HarnessError(f"{original / STORE}: the original's rows are not there to compare with")
+    if out == original:
+        raise HarnessError(f"{out}: is where the original lies; choose another --out")
+    if (out / COMPARISON).exists():
+        raise HarnessError(f"{out}: holds a finished repetition ({COMPARISON}); choose another --out")
+    begun = out / REPEATS
+    if (out / STORE).exists() and not (begun.is_file() and begun.read_text() == file_hash(manifest)):
+        raise HarnessError(f"{out}: holds rows that are not of this repetition; choose another --out")
 
 
-def _prepared(manifest: Path, facts: Mapping[str, Any], out: Path, changes: Mapping[str, Any]) -> Run:
+def _prepared(manifest: Path, facts: Manifest, out: Path, changes: Mapping[str, Any]) -> Run:
     """The run that is to be carried out, all of whose inputs are the manifest's."""
-    options = _changed(facts["options"], changes)
+    options = _changed(facts.options, changes)
     benchmark = options.pop("benchmark")
     file = benchmark_file(benchmark)
-    if file.is_file() and file_hash(file) != facts["benchmark_file"]["sha256"]:
+    if file.is_file() and file_hash(file) != facts.benchmark_file.sha256:
         raise HarnessError(f"{file}: is not the benchmark file of {manifest}: it was edited since")
     options |= {name: Path(options[name]) for name in PATHS if options[name] is not None}
     options |= {name: tuple(options[name]) for name in NAMES if options[name] is not None}
     request = request_of(benchmark, out=out, options=options)
-    current = prepare(dataclasses.replace(request, vectors=out / "embeddings"))
-    for what, (here, there) in _other(facts, identities(current)).items():
+    current = prepare(dataclasses.replace(request, vectors=out / OWN_VECTORS))
+    for what, (here, there) in _other(msgspec.to_builtins(facts), identities(current)).items():
         raise HarnessError(f"{manifest}: {what} is {there}, and {here} now; nothing was computed")
     return current
 
@@ -117,24 +119,30 @@ def _other(facts: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, tupl
     return {name: pair for name, pair in parts.items() if pair[0] != pair[1]}
 
 
-def _other_versions(facts: Mapping[str, Any]) -> Iterator[str]:
-    for name, before in facts["packages"].items():
-        if version(name) != before:
-            yield f"{name} is {version(name)}, the original had {before}"
+def _other_versions(facts: Manifest) -> Iterator[str]:
+    for name, before in facts.packages.items():
+        try:
+            now = version(name)
+        except PackageNotFoundError:
+            now = "not installed"
+        if now != before:
+            yield f"{name} is {now}, the original had {before}"
+
+
+def _altered(original: pd.DataFrame, facts: Manifest, current: Run) -> Iterator[str]:
+    stored = original.drop_duplicates("key").set_index("key")["accuracy"]
+    if canonical_hash([[key, stored[key]] for key in keys_of(current) if key in stored]) != facts.rows.sha256:
+        yield "the original's rows are not those that its manifest was written for"
 
 
 @contextlib.contextmanager
-def _folder_of(facts: Mapping[str, Any]) -> Iterator[None]:
+def _folder_of(facts: Manifest) -> Iterator[None]:
     """The folder that the original's relative paths start from, where it is still there."""
-    folder = Path(facts["folder"])
+    folder = Path(facts.folder)
     with contextlib.chdir(folder) if folder.is_dir() else contextlib.nullcontext():
         yield
 
 
 def _rows(out: Path, current: Run) -> pd.DataFrame:
     """The rows of a run as they are stored in `out`; none where it does not have the plan."""
-    with ResultStore(out / STORE, create=False) as store:
-        if current.plan.hash not in store.plans()["plan_hash"].tolist():
-            return pd.DataFrame(columns=COLUMNS)
-        rows = store.rows(current.plan.hash, COLUMNS)
-    return rows[rows["key"].isin(list(keys_of(current)))]
+    return rows_of(out / STORE, current.plan.hash, list(keys_of(current)))

@@ -9,13 +9,17 @@ from typing import Any
 
 from rich.console import Console
 
+import adapters
 from harness.build_request import build_request
 from harness.cli_stats import show_seeds
 from harness.console import names
+from harness.engines.choice import checked_engine
 from harness.errors import HarnessError
+from harness.methods import checked_hyper, parse_methods
 from harness.plan_command import show_what_it_takes
 from harness.request import Request
 from harness.run import run
+from harness.shards import parse_shard
 from results.store import ResultStore
 
 MOST = 2**63 - 1
@@ -38,10 +42,15 @@ def run_seeds(seeds: str, benchmark: str, *, out: Path, options: Mapping[str, An
 
 def dry_run(seeds: str, benchmark: str, *, options: Mapping[str, Any], console: Console) -> None:
     """Say what a run of the first of the seeds would take, from specs alone. Raises HarnessError where episodes or
-    features are given, as nothing of them has to be reckoned."""
+    features are given, as nothing of them has to be reckoned, and for what the run itself would refuse."""
     given = next((name for name in ("episodes", "features") if options[name] is not None), None)
     if given:
         raise HarnessError(f"--dry-run reckons what sampling would take; --{given} are there already, leave out one")
+    for method in parse_methods([options["adapters"] or "ncc"]):
+        adapters.has_official(method.name)
+    checked_hyper(options["hyper"])
+    checked_engine(options["engine"], options["address"], options["gpus_per_worker"], options["device"])
+    parse_shard(options["shard"])
     keys = ("datasets", "tasks", "split", "records", "backbone")
     show_what_it_takes(console, benchmark, seed=parse_seeds(seeds)[0], **{key: options[key] for key in keys})
 

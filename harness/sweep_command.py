@@ -18,6 +18,7 @@ from harness.errors import HarnessError
 from harness.run import carry_out
 from harness.run_command import request_of
 from results.entries import name_methods
+from results.identity import canonical_hash
 from results.leaderboard import COLUMNS
 from results.store import ResultStore
 from results.sweep import Sweep, as_json, render_sweep, sweep_table
@@ -59,7 +60,7 @@ def sweep_grid(
     carry_out(current, Console(quiet=True) if wants_json else console, with_report=False)
     found = _table(current)
     winner = _asked_for(found, current)
-    path = out / "sweeps" / f"{adapters.parse_list(adapter)[0][0].replace('/', '_')}-{current.plan.hash[:8]}.toml"
+    path = out / "sweeps" / f"{_name(current)}.toml"
     _write_winner(path, winner, benchmark, options, found)
     _tell(found, path, wants_json, console)
 
@@ -82,6 +83,13 @@ def configurations(adapter: str, grid: Sequence[str]) -> list[str]:
     combinations = itertools.product(*values.values())
     settings = [{**given, **dict(zip(values, combination, strict=True))} for combination in combinations]
     return [f"{name}({','.join(f'{key}={value}' for key, value in each.items())})" for each in settings]
+
+
+def _name(current: Run) -> str:
+    """The method's, and a hash of everything that was tried: another sweep has another file."""
+    cells = [[cell.domain.name, cell.configured.adapter_hash] for cell in current.cells]
+    tried = canonical_hash([current.plan.hash, current.backbone_hash, dict(current.flags), cells])
+    return f"{current.cells[0].configured.name}-{tried[:8]}"
 
 
 def _table(current: Run) -> Sweep:

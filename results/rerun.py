@@ -10,12 +10,24 @@ from typing import Any
 
 import pandas as pd
 
+from results.database import reading
 from results.files import write_whole
 from results.plain import records_of
 
 COLUMNS = ["key", "domain", "task", "adapter", "backbone", "accuracy"]
 """Of `Row`: what is compared, and what a line needs to be found again."""
 STATES = ("equal", "differs", "missing", "new")
+
+
+def rows_of(store: Path, plan_hash: str, keys: Sequence[str]) -> pd.DataFrame:
+    """The rows (COLUMNS) of a plan with these keys; the store is read only, and may lie where nobody can write."""
+    columns = ", ".join(f"plan_episodes.{name}" if name == "task" else f"rows.{name}" for name in COLUMNS)
+    query = (
+        f"SELECT {columns} FROM plan_episodes JOIN rows USING (domain, episode_hash) WHERE plan_episodes.plan_hash = ?"
+    )
+    with reading(store) as connection:
+        rows = pd.DataFrame(connection.execute(query, (plan_hash,)).fetchall(), columns=COLUMNS)
+    return rows[rows["key"].isin(keys)]
 
 
 def compare_rows(original: pd.DataFrame, repeated: pd.DataFrame) -> pd.DataFrame:

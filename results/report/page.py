@@ -100,7 +100,7 @@ def _headline(board: Leaderboard) -> str:
         return "No method has all planned episodes yet."
     leaders = complete.loc[complete["avg_rank"] == complete["avg_rank"].min(), "method"].tolist()
     best = complete.sort_values(["all_pct", "method"], ascending=[False, True]).iloc[0]
-    ranks = f"{' and '.join(leaders)} {'has' if len(leaders) == 1 else 'share'} the lowest average rank"
+    ranks = f"{_listed(leaders)} {'has' if len(leaders) == 1 else 'share'} the lowest average rank"
     joint = " and" if leaders == [best["method"]] else f"; {best['method']} has"
     return f"{ranks} ({complete['avg_rank'].min():.2f}){joint} the highest mean accuracy ({best['all_pct']:.1f} %)."
 
@@ -112,3 +112,8 @@ def _data(pairs: differences.Pairs, methods: Sequence[str]) -> dict[str, Any]:
         for effect in pairs.effects.reshape(-1, 2).tolist()
     ]
     return {"methods": list(methods), "rows": len(pairs.rows), "domains": pairs.domains, "effects": effects}
+
+
+def _listed(words: Sequence[str]) -> str:
+    """As in "a, b and c"."""
+    return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))

@@ -5,6 +5,7 @@ import re
 
 from rich.console import Console
 
+from harness import progress
 from harness.progress import Part, parts
 
 URL, NCC = Part("mnist", "url"), Part("mnist", "ncc(scale=[1])")
@@ -37,3 +38,11 @@ def test_a_terminal_shows_the_part_that_is_under_way_with_its_running_mean():
     shown = told({URL: 4, NCC: 2}, (URL, [0.5, 0.7]), force_terminal=True)
     assert re.search(r"mnist url 60\.0 ±13\.9", shown)
     assert "ncc" not in shown
+
+
+def test_a_log_hears_of_a_long_bar_from_time_to_time(monkeypatch):
+    monkeypatch.setattr(progress, "SILENCE_S", 0.0)
+    text = io.StringIO()
+    with progress.bar(Console(file=text, width=120), "embed", 1000) as advance:
+        advance(100)
+    assert re.fullmatch(r"embed     100 of 1,000, [\d,]+/s, 0:00:00 left\n", text.getvalue())
