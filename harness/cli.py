@@ -50,14 +50,20 @@ app.command()(show)
 app.command()(sweep)
 
 
-@app.callback()
-def common(
-    version: Annotated[bool, typer.Option("--version", is_eager=True, help="Print the version and leave.")] = False,
-) -> None:
-    """Benchmark few-shot adaptation methods on frozen backbones, across image domains."""
-    if version:
+def say_version(wanted: bool) -> None:
+    """Print the version and leave, if that is wanted."""
+    if wanted:
         print(f"metabench {installed_version('metabench')}")
         raise typer.Exit
+
+
+@app.callback()
+def common(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=say_version, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    """Benchmark few-shot adaptation methods on frozen backbones, across image domains."""
 
 
 @app.command()

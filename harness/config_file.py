@@ -42,8 +42,10 @@ def read_config(context: typer.Context, path: Path | None) -> Path | None:
         parameter = known[name]
         try:
             values[parameter.name] = _checked(context, parameter, value)
-        except (ValueError, typer.BadParameter) as error:
-            raise HarnessError(f"{path}: {key} = {value!r}: {error}") from error
+        except typer.BadParameter as error:
+            raise HarnessError(f"{path}: {key}: {value!r} has no use here: {error}") from error
+        except ValueError as error:
+            raise HarnessError(f"{path}: {key}: {error}") from error
     context.default_map = {**(context.default_map or {}), **values}
     return path
 

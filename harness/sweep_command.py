@@ -10,8 +10,8 @@ from typing import Any
 from rich.console import Console
 
 import adapters
+from harness.build_request import backbone_choice
 from harness.cells import Run, prepare
-from harness.commands import backbone_choice
 from harness.config_file import write_config
 from harness.console import print_json, say
 from harness.errors import HarnessError

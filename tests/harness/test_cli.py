@@ -1,3 +1,4 @@
+import re
 import resource
 import shutil
 import subprocess
@@ -28,7 +29,7 @@ def test_ls_lists_benchmarks_adapters_and_backbones(metabench):
         "pocket",
         "meta-dataset-mdl",
         "meta-dataset-sdl",
-        "adapters  copa, copa-tsa, finetune",
+        "copa, copa-tsa, finetune",
         "raw-pixels",
         "resnet18-pocket",
     ):
@@ -228,3 +229,26 @@ class Bad:
 
 def test_a_shell_completes_the_names_of_benchmarks():
     assert benchmark_names("pocket-5") == ["pocket-5w1s", "pocket-5w5s"]
+
+
+def test_the_version_is_told(metabench):
+    assert re.fullmatch(r"metabench \d+\.\d+\.\d+\n", metabench("--version").out)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "words"),
+    [
+        ("--adapters", "tsaa", "no adapter 'tsaa'. Did you mean 'tsa'?"),
+        ("--hyper", "fixd", "Did you mean 'fixed'?"),
+        ("--engine", "rey", "Did you mean 'ray'?"),
+        ("--shard", "9/2", "--shard 9/2: write I/N"),
+    ],
+)
+def test_a_dry_run_refuses_what_the_run_would_refuse(metabench, option, value, words):
+    assert words in metabench("run", "pocket", "--dry-run", option, value).error
+
+
+def test_options_of_ray_without_ray_are_wrong_usage(metabench):
+    done = metabench("run", "pocket", "--address", "auto")
+    assert done.status == 2
+    assert done.err.strip() == "error: --address is about Ray; add --engine ray or leave it out"

@@ -46,6 +46,8 @@ def test_the_command_line_wins_over_the_file(run_with):
         ("device = true", "my.toml: device: true has no use here"),
         ("[tasks]", "my.toml: tasks: a table has no use here"),
         ("tasks =", "my.toml: Invalid value"),
+        ("store_dtype = 'float16'\nstore-dtype = 'float32'", "are the same option; leave out one of them"),
+        ("weights = ''", "my.toml: weights: is empty; leave it out"),
         ("seed = [0, 0]", "--seed 0,0: 0 stands twice"),
     ],
 )

@@ -11,6 +11,30 @@ from tiny_images import images_of
 from episodes.dataset import DatasetRecords
 from episodes.tfrecord import write_records
 
+HALTING = '''
+"""Nearest centroid that stops the program at the 30th episode while there is a file `halt`."""
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from adapters.ncc import NearestCentroid
+
+adapted = []
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Halting:
+    needs: ClassVar = frozenset({"features"})
+    takes: ClassVar = "features"
+    version: ClassVar = "1"
+
+    def adapt(self, support, *, rng=None):
+        adapted.append(1)
+        if Path("halt").exists() and len(adapted) % 80 == 30:
+            raise KeyboardInterrupt
+        return NearestCentroid().adapt(support, rng=rng)
+'''
+
 
 @pytest.fixture
 def manifest(run_ok, workspace):
@@ -89,3 +113,63 @@ def test_a_manifest_says_where_everything_came_from(manifest, workspace):
     assert len(facts["benchmark_file"]["sha256"]) == 64
     assert facts["determinism"]["deterministic_algorithms"] is False
     assert facts["git"]["working_folder"] is None
+
+
+@pytest.mark.parametrize("kind", ["link", "way round", "copy"])
+def test_rows_that_were_there_before_never_pass_for_repeated_ones(manifest, metabench, workspace, kind):
+    (workspace / "link").symlink_to(workspace / "runs")
+    shutil.copytree(workspace / "runs", workspace / "copy")
+    out = {"link": "link", "way round": "copy/../runs", "copy": "copy"}[kind]
+    error = metabench("rerun", manifest, "--out", out).error
+    assert "choose another --out" in error
+    assert not (workspace / "runs/comparison.csv").exists()
+
+
+def test_a_repetition_that_was_stopped_goes_on_in_its_folder(run_ok, metabench, workspace):
+    (workspace / "halting.py").write_text(HALTING)
+    run_ok("--adapters", "halting.py", "--tasks", 40)
+    (manifest,) = (workspace / "runs/manifests").iterdir()
+    (workspace / "halt").touch()
+    assert metabench("rerun", manifest, "--out", "again").status == 130
+    with sqlite3.connect(workspace / "again/results.sqlite") as database:
+        ((stored,),) = database.execute("SELECT count(*) FROM rows")
+    assert 0 < stored < 80
+    (workspace / "halt").unlink()
+    assert "80 rows: 80 equal\n" in metabench("rerun", manifest, "--out", "again").out
+
+
+def test_an_original_whose_rows_were_changed_is_cautioned_of(manifest, metabench, workspace):
+    with sqlite3.connect(workspace / "runs/results.sqlite") as database:
+        database.execute("UPDATE rows SET accuracy = 0.125 WHERE domain = 'reds' AND task = 1 AND adapter = 'ncc'")
+    done = metabench("rerun", manifest, "--out", "again")
+    assert "caution   the original's rows are not those that its manifest was written for" in done.out
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"options": {"adaptors": "ncc"}}, "no option 'adaptors'. Did you mean 'adapters'?"),
+        ({"options": {"tasks": None}}, "says nothing of the option 'tasks'"),
+        ({"specs": None}, "missing required field `specs`"),
+        ({"packages": {"torch": 2}}, "Expected `str`, got `int`"),
+    ],
+)
+def test_a_manifest_that_lacks_something_is_refused_in_one_line(manifest, metabench, workspace, change, words):
+    facts = json.loads(manifest.read_text())
+    for name, value in change.items():
+        if value is None:
+            del facts[name]
+        else:
+            facts[name] |= value
+            facts[name] = {key: each for key, each in facts[name].items() if each is not None or key not in value}
+    (workspace / "runs/manifests/changed.json").write_text(json.dumps(facts))
+    assert words in metabench("rerun", "runs/manifests/changed.json").error
+
+
+def test_a_package_that_is_not_here_any_more_is_a_caution(manifest, metabench, workspace):
+    facts = json.loads(manifest.read_text())
+    facts["packages"]["no-such-package"] = "1.0"
+    manifest.write_text(json.dumps(facts))
+    done = metabench("rerun", manifest, "--out", "again")
+    assert done.status == 0, done.err
+    assert "caution   no-such-package is not installed, the original had 1.0" in done.out

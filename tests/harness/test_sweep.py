@@ -99,3 +99,9 @@ def test_the_test_split_is_refused(sweep):
         in sweep("url", "--grid", "lr=1", "--split", "test").error
     )
     assert "no hyper-parameter 'rate'" in sweep("url", "--grid", "rate=1").error
+
+
+def test_another_grid_leaves_the_winner_of_the_first_alone(sweep, workspace):
+    for grid in ("lr=0.1,1", "lr=0.1,1", "lr=0.2,1"):
+        assert sweep("url(steps=1)", "--grid", grid).status == 0
+    assert len(list((workspace / "runs/sweeps").iterdir())) == 2
