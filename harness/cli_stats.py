@@ -7,7 +7,6 @@ from rich.console import Console
 
 from harness.console import print_json
 from harness.errors import HarnessError
-from results.plain import records_of
 from results.store import ResultStore, StoredPlan
 
 if TYPE_CHECKING:
@@ -39,6 +38,7 @@ def show_seeds(store: ResultStore, plan_hash: str, console: Console, *, as_json:
     """Print the means over this plan and all stored ones that differ from it in their seed only."""
     from results.entries import name_methods
     from results.leaderboard import COLUMNS
+    from results.plain import records_of
     from results.seeds import cells_of_seeds, over_seeds, render_seeds
 
     chosen = store.plan(plan_hash)
