@@ -7,7 +7,7 @@ import typer
 
 from harness.cli_options import BenchmarkName, Datasets, Device, Out, Records, Split, Tasks, Workers
 from harness.config_file import was_given
-from harness.console import console, fail, names
+from harness.console import collecting_later, console, fail, names
 
 NEEDS_IMAGES = ("backbone", "weights", "records", "episodes", "dtype", "store_dtype", "compiled", "pixels")
 
@@ -100,8 +100,9 @@ def run(
 
         start_ahead(device, workers)
 
-    from harness.run_command import dry_run as say_what_it_takes
-    from harness.run_command import run_seeds
+    with collecting_later():
+        from harness.run_command import dry_run as say_what_it_takes
+        from harness.run_command import run_seeds
 
     options = {
         "adapters": adapters,

@@ -1,9 +1,12 @@
 """What every command needs of the terminal: a console, JSON, lists from text, and the last line of a failed command."""
 
+import gc
 import json
 import os
 import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
 from rich.console import Console
@@ -15,6 +18,17 @@ def console() -> Console:
     if found.is_terminal:
         return found
     return Console(width=max(40, int(columns)) if columns.isdecimal() else 120)
+
+
+@contextmanager
+def collecting_later() -> Iterator[None]:
+    """Imports in this block leave rubbish for later: torch makes half a million objects that all stay, and looking
+    through them again and again is a tenth of the time."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def names(text: str | None) -> tuple[str, ...] | None:

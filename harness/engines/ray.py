@@ -165,7 +165,7 @@ class RayEngine:
         return self._reference
 
     def _submit(self, work: Callable[..., Any], begun: _Begun) -> Any:
-        return self._task.remote(work, with_data(begun.unit, None), begun.data, self._device)
+        return self._task.remote(work, with_data(begun.unit, None), [begun.data], self._device)
 
     def _begin_again(self, work: Callable[..., Any], begun: _Begun, error: Exception) -> dict[Any, _Begun]:
         begun = begun._replace(losses=begun.losses + 1)
@@ -182,16 +182,27 @@ class RayEngine:
         return sum(min(int(of.get(name, 0.0) / count + 1e-6) for name, count in needs) for of in has)
 
     def _most_under_way(self) -> int:
-        return self._workers or AHEAD * max(1, self._room())
+        room = max(1, self._room())
+        return AHEAD * room if self._workers is None or self._workers >= room else self._workers
 
 
-def _compute(work: Callable[..., Any], unit: Any, data: Any, device: str) -> Any:
-    """One task, on the machine that Ray chose; Ray lets it see its own GPU only."""
+_last: tuple[Any, Any] = (None, None)
+"""In a worker: the reference that came with the last task, and the data behind it."""
+
+
+def _compute(work: Callable[..., Any], unit: Any, reference: list[Any], device: str) -> Any:
+    """One task, on the machine that Ray chose; Ray lets it see its own GPU only. `reference`: of the domain's data, in
+    a list: then Ray does not make them anew for every task, and what one works out of them serves the next."""
+    import ray
     import torch
 
+    global _last
     torch.set_num_threads(1)
     try:
-        return work(on_device(with_data(unit, data), device))
+        if _last[0] != reference[0]:
+            _last = (None, None)
+            _last = reference[0], ray.get(reference[0])
+        return work(on_device(with_data(unit, _last[1]), device))
     except Exception as error:
         raise sendable(error) from None
 
