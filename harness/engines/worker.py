@@ -36,7 +36,7 @@ _CONTEXT.set_forkserver_preload(["torch"])
 def prepare_to_fork() -> None:
     """Begin to import torch in the process that workers are forked from; does not wait for it."""
     if _CONTEXT.get_start_method() == "forkserver":
-        with _deaf_to_ctrl_c():
+        with _deaf_to_ctrl_c(), _without_this_folder():
             forkserver.ensure_running()
 
 
@@ -48,6 +48,19 @@ def _deaf_to_ctrl_c() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+@contextmanager
+def _without_this_folder() -> Iterator[None]:
+    """A Python begun in this block does not look for modules in the current folder, where a user may have a copy.py."""
+    before = os.environ.get("PYTHONSAFEPATH")
+    os.environ["PYTHONSAFEPATH"] = "1"
+    try:
+        yield
+    finally:
+        del os.environ["PYTHONSAFEPATH"]
+        if before is not None:
+            os.environ["PYTHONSAFEPATH"] = before
 
 
 class WorkerLost(Exception):
@@ -101,6 +114,7 @@ class Worker:
         self.device = device
         self.connection, theirs = _CONTEXT.Pipe()
         self._process = _CONTEXT.Process(target=_serve, args=(theirs, device, dict(os.environ)))
+        prepare_to_fork()
         with _deaf_to_ctrl_c():
             self._process.start()
         theirs.close()
@@ -141,6 +155,7 @@ def _serve(connection: Connection, device: str, environment: Mapping[str, str]) 
     """In the new process: answer each unit with (True, result) or (False, error)."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     leave_with_parent()
+    os.environ.clear()
     os.environ.update(environment)  # of now, not of when the first worker was started
     import torch
 

@@ -194,6 +194,17 @@ def test_a_stopped_run_goes_on_where_it_was(run_ok, workspace, environment, sign
     assert len(rows(workspace)) == 200
 
 
+def test_a_file_of_the_users_that_has_the_name_of_a_library_is_not_imported(workspace, environment):
+    (workspace / "copy.py").write_text("raise SystemExit('own')")
+    (workspace / "elsewhere").mkdir()
+    door = "from metabench import main\n\nif __name__ == '__main__':\n    main()\n"
+    (workspace / "elsewhere/door.py").write_text(door)
+    command = [sys.executable, "elsewhere/door.py", "run", "tiny.toml", "--records", "records", "--workers", "2"]
+    done = subprocess.run(command, cwd=workspace, env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(rows(workspace)) == 12
+
+
 @pytest.mark.faults
 def test_workers_of_a_killed_run_do_not_outlive_it(workspace, environment):
     options = ("--adapters", "url(steps=300)", "--tasks", "100", "--backbone", "resnet18-pocket-random")
