@@ -132,6 +132,7 @@ def _start(workers: int, source: Source, buffers: np.ndarray, stack: ExitStack) 
 def _serve(tasks: Connection, source: Source, buffers: np.ndarray) -> None:
     """In the new process: answer each task with None, or with the error that ended it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # what the parent says of it, it says once
     for connection in _connections:  # inherited: while open here, nobody would notice that the parent closed its own
         connection.close()
     while True:

@@ -46,8 +46,8 @@ def repeat(
     manifest. A repetition that was stopped goes on in its folder.
     """
     facts, original = read_manifest(manifest), manifest.resolve().parents[1]
-    out = (out or original / "reruns" / manifest.stem).resolve()
-    _check_place(out, original, manifest)
+    out, repeats = (out or original / "reruns" / manifest.stem).resolve(), file_hash(manifest)
+    _check_place(out, original, repeats)
     story = Console(quiet=True) if as_json else console
     with _folder_of(facts):
         current = _prepared(manifest, facts, out, changes)
@@ -55,7 +55,7 @@ def repeat(
         cautions = [*_other_versions(facts), *_altered(before, facts, current)]
         for line in cautions:
             story.print(f"caution   {line}", style="yellow", highlight=False, markup=False)
-        write_whole(out / REPEATS, file_hash(manifest).encode())
+        write_whole(out / REPEATS, repeats.encode())
         carry_out(current, story)
     shutil.rmtree(current.request.vectors, ignore_errors=True)
     compared = compare_rows(before, _rows(out, current))
@@ -68,8 +68,8 @@ def repeat(
     return bool((compared["state"] == "equal").all())
 
 
-def _check_place(out: Path, original: Path, manifest: Path) -> None:
-    """Refuse a folder whose rows would pass for repeated ones. Raises HarnessError."""
+def _check_place(out: Path, original: Path, repeats: str) -> None:
+    """Refuse a folder whose rows would pass for repeated ones. `repeats`: the manifest's hash. Raises HarnessError."""
     if not (original / STORE).is_file():
         raise HarnessError(f"{original / STORE}: the original's rows are not there to compare with")
     if out == original:
@@ -77,7 +77,7 @@ def _check_place(out: Path, original: Path, manifest: Path) -> None:
     if (out / COMPARISON).exists():
         raise HarnessError(f"{out}: holds a finished repetition ({COMPARISON}); choose another --out")
     begun = out / REPEATS
-    if (out / STORE).exists() and not (begun.is_file() and begun.read_text() == file_hash(manifest)):
+    if (out / STORE).exists() and not (begun.is_file() and begun.read_text() == repeats):
         raise HarnessError(f"{out}: holds rows that are not of this repetition; choose another --out")
 
 

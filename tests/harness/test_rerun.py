@@ -56,6 +56,13 @@ def test_a_repeated_run_has_equal_rows_and_makes_its_own_embeddings(manifest, me
     assert "holds a finished repetition" in metabench("rerun", manifest).error
 
 
+def test_a_run_is_repeated_from_another_folder(manifest, metabench, workspace, monkeypatch):
+    monkeypatch.chdir(manifest.parent)
+    done = metabench("rerun", manifest.name, "--out", "again")
+    assert "12 rows: 12 equal\n" in done.out, done.err
+    assert (manifest.parent / "again/comparison.csv").is_file()
+
+
 def test_a_difference_is_shown_row_by_row_with_status_1(manifest, metabench, workspace):
     with sqlite3.connect(workspace / "runs/results.sqlite") as database:
         database.execute("UPDATE rows SET accuracy = 0.125 WHERE domain = 'reds' AND task = 1 AND adapter = 'ncc'")
