@@ -225,6 +225,7 @@ def test_streams_may_begin_and_end_in_any_order(by_processes):
     assert not children()
 
 
+@pytest.mark.faults  # slow
 def test_a_block_of_very_many_images_is_more_than_a_pipe_holds(by_processes):
     images = some_images(60_000)
     (block,) = stream_images(Watched(), images, 1, block=60_000)

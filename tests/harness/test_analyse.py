@@ -32,6 +32,7 @@ def read(workspace):
     return lines
 
 
+@pytest.mark.faults  # slow
 def test_it_prints_the_claim_and_writes_every_table_and_figure(analyse, workspace):
     done = analyse("--tasks", 3, "--workers", 1)
     assert done.status == 0, done.err

@@ -1,13 +1,19 @@
 import json
+import shutil
 import sqlite3
 
 import pytest
 
 
 @pytest.fixture
-def compared(run_ok, metabench):
-    """Run the tiny benchmark, then compare: compared(a, b, *options) -> Outcome."""
-    run_ok("--adapters", "ncc,url,url(lr=0.5)")
+def compared(run_ok, metabench, workspace, tmp_path_factory):
+    """Run the tiny benchmark, once for all tests, then compare: compared(a, b, *options) -> Outcome."""
+    kept = tmp_path_factory.getbasetemp() / "compared"
+    if kept.is_dir():
+        shutil.copytree(kept, workspace / "runs")
+    else:
+        run_ok("--adapters", "ncc,url,url(lr=0.5)")
+        shutil.copytree(workspace / "runs", kept)
     return lambda *arguments: metabench("compare", *arguments)
 
 

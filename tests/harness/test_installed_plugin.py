@@ -26,6 +26,7 @@ def installed(tmp_path_factory):
     return target
 
 
+@pytest.mark.faults  # slow
 def test_it_is_listed_and_runs_beside_our_methods(installed, new_process, environment, workspace):
     path = f"{environment['PYTHONPATH']}:{installed}"
     assert "nearest-image" not in new_process("ls").out
