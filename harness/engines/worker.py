@@ -27,17 +27,21 @@ if TYPE_CHECKING:
     from harness.inputs import DomainData
 
 
-# A fork of this process would have its threads half, and no GPU. A process that has only imported torch is forked at
-# once; elsewhere than on Linux that is not safe, and each worker imports it anew.
-_CONTEXT: Any = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
-_CONTEXT.set_forkserver_preload(["torch"])
+def prepare_to_fork() -> bool:
+    """Begin to import torch in the process that workers are forked from, without waiting for it; whether there is one.
 
-
-def prepare_to_fork() -> None:
-    """Begin to import torch in the process that workers are forked from; does not wait for it."""
-    if _CONTEXT.get_start_method() == "forkserver":
+    A fork of this process itself would have its threads half, and no GPU. Elsewhere than on Linux forking is not safe,
+    and a TMPDIR with a long path leaves no room for the name of the other process's socket.
+    """
+    if sys.platform != "linux":
+        return False
+    forkserver.set_forkserver_preload(["torch"])
+    try:
         with _deaf_to_ctrl_c(), _without_this_folder():
             forkserver.ensure_running()
+    except OSError:
+        return False
+    return True
 
 
 @contextmanager
@@ -112,9 +116,9 @@ class Worker:
 
     def __init__(self, device: str) -> None:
         self.device = device
-        self.connection, theirs = _CONTEXT.Pipe()
-        self._process = _CONTEXT.Process(target=_serve, args=(theirs, device, dict(os.environ)))
-        prepare_to_fork()
+        context: Any = multiprocessing.get_context("forkserver" if prepare_to_fork() else "spawn")
+        self.connection, theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(theirs, device, dict(os.environ)))
         with _deaf_to_ctrl_c():
             self._process.start()
         theirs.close()

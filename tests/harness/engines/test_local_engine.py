@@ -1,5 +1,8 @@
 import os
 import random
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from engine_work import complain, die_always, die_once, hashes, pieces, some_blocks, stumble, total
@@ -105,3 +108,27 @@ def test_logits_are_equal_to_the_bit_on_any_number_of_workers_in_any_order(engin
     assert len({digest for *_, digest in alone}) == 3 * 2 * 30
     random.Random(0).shuffle(order)
     assert hashes(engines[2], order) == alone
+
+
+def test_temporary_folders_with_long_paths_are_no_trouble(tmp_path):
+    """A process that forks others has a socket there, whose path may have 107 characters."""
+    (tmp_path / ("x" * 100)).mkdir()
+    code = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from engine_work import pieces, total\n"
+        "from harness.engines.local import LocalEngine\n"
+        "if __name__ == '__main__':\n"
+        "    with LocalEngine('cpu', 2) as engine:\n"
+        "        print(len(list(engine.run(total, pieces(Path(sys.argv[1]), 4)))))\n"
+    )
+    (tmp_path / "door.py").write_text(code)
+    repo = Path(__file__).parents[3]
+    environment = {
+        **os.environ,
+        "TMPDIR": str(tmp_path / ("x" * 100)),
+        "PYTHONPATH": f"{repo}:{repo / 'tests/support'}",
+    }
+    command = [sys.executable, str(tmp_path / "door.py"), str(tmp_path)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("4\n", "")
