@@ -3,7 +3,7 @@
 import sys
 from importlib.metadata import version as installed_version
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -90,19 +90,13 @@ def plan(
     if backbone is not None and not dry_run:
         fail("error: --backbone says whose speed --dry-run measures; add --dry-run or leave it out", 2)
 
-    from harness.plan_command import show_plan, show_what_it_takes
+    from harness.plan_command import Asked, show_plan, show_what_it_takes
 
-    chosen: dict[str, Any] = {
-        "datasets": names(datasets),
-        "tasks": tasks,
-        "split": split,
-        "seed": seed,
-        "records": records,
-    }
+    asked = Asked(benchmark, names(datasets), tasks, split, seed, records)
     if dry_run:
-        show_what_it_takes(console(), benchmark, **chosen, backbone=backbone, as_json=as_json)
+        show_what_it_takes(console(), asked, backbone=backbone, as_json=as_json)
     else:
-        show_plan(console(), benchmark, **chosen, out=out, dump=dump, as_json=as_json)
+        show_plan(console(), asked, out=out, dump=dump, as_json=as_json)
 
 
 @app.command("ls")

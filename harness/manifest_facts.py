@@ -66,9 +66,13 @@ def surroundings() -> dict[str, Any]:
 
 def row_facts(run: Run, store: ResultStore) -> dict[str, Any]:
     """How many rows the run stands for, and a hash of their keys and accuracies, in the order of the plan."""
-    found = store.rows(run.plan.hash, ["key", "accuracy"]).drop_duplicates("key").set_index("key")["accuracy"]
-    rows = [[key, found[key]] for key in keys_of(run)]
-    return {"rows": {"number": len(rows), "sha256": canonical_hash(rows)}}
+    found = store.rows(run.plan.hash, ["key", "accuracy"]).set_index("key")["accuracy"].to_dict()
+    return {"rows": {"number": len(list(keys_of(run))), "sha256": rows_hash(found, run)}}
+
+
+def rows_hash(accuracies: Mapping[Any, float], run: Run) -> str:
+    """Of the run's rows by key, as far as there are any, in the order of the plan."""
+    return canonical_hash([[key, accuracies[key]] for key in keys_of(run) if key in accuracies])
 
 
 def keys_of(run: Run) -> Iterator[str]:

@@ -1,7 +1,5 @@
 """Plans that were sampled before: reading one takes a tenth of the time that sampling it takes."""
 
-import hashlib
-import json
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict
@@ -12,6 +10,7 @@ from episodes.plan import Plan
 from episodes.plan_file import load_plan, save_plan
 from episodes.sampling import EpisodeConfig
 from results.errors import WriteError
+from results.identity import canonical_hash
 
 VERSION = 1
 """To be raised when the same seed gives other episodes."""
@@ -29,8 +28,7 @@ def plan_path(
 ) -> Path:
     """Where the plan is kept that is sampled from all this. `digests`: of each domain's spec, in order."""
     facts = [VERSION, benchmark, list(digests.items()), split, asdict(protocol), seed, tasks]
-    key = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
-    return cache / "plans" / f"{key[:24]}.npz"
+    return cache / "plans" / f"{canonical_hash(facts)[:24]}.npz"
 
 
 def kept_plan(path: Path) -> Plan | None:

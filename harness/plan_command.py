@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from rich.console import Console
 from rich.table import Table
@@ -13,7 +13,7 @@ from episodes.plan import DomainPlan
 from episodes.plan_file import save_plan
 from harness.blocks import load_backbone
 from harness.build_request import backbone_choice, checked_split
-from harness.config import load_benchmark
+from harness.config import Benchmark, Domain, load_benchmark
 from harness.console import print_json
 from harness.domains import cache_folder, resolve
 from harness.estimate import estimate, estimate_as_json, show_estimate
@@ -22,34 +22,36 @@ from harness.planned import Planned, check_dump, dump_episodes, sample_episodes
 COLUMNS = ("domain", "episodes", "ways min/mean/max", "support mean", "query mean", "images drawn", "distinct")
 
 
-def show_plan(
-    console: Console,
-    benchmark_name: str,
-    *,
-    datasets: tuple[str, ...] | None,
-    tasks: int | None,
-    split: str | None,
-    seed: int,
-    out: Path,
-    records: Path | None,
-    dump: Path | None,
-    as_json: bool = False,
-) -> None:
+class Asked(NamedTuple):
+    """Which episodes: the options that a plan and its estimate have in common."""
+
+    benchmark_name: str
+    datasets: tuple[str, ...] | None
+    tasks: int | None
+    split: str | None
+    seed: int
+    records: Path | None
+
+    def resolved(self) -> tuple[Benchmark, tuple[Domain, ...], dict[str, Any]]:
+        """The benchmark, its chosen domains, and all else that sampling takes."""
+        benchmark = resolve(load_benchmark(self.benchmark_name), self.records)
+        sampling = {
+            "named": self.datasets is not None,
+            "records": self.records,
+            "cache": cache_folder(),
+            "split": checked_split(benchmark, self.split),
+            "tasks": self.tasks or benchmark.tasks,
+            "seed": self.seed,
+        }
+        return benchmark, benchmark.select(self.datasets), sampling
+
+
+def show_plan(console: Console, asked: Asked, *, out: Path, dump: Path | None, as_json: bool = False) -> None:
     """Make, save and describe a plan. `dump`: where to write its episodes with their images."""
-    benchmark = resolve(load_benchmark(benchmark_name), records)
-    domains, wanted = benchmark.select(datasets), checked_split(benchmark, split)
+    benchmark, domains, sampling = asked.resolved()
     if dump is not None:
-        check_dump(domains, dump, wanted)
-    planned = sample_episodes(
-        benchmark,
-        domains,
-        named=datasets is not None,
-        records=records,
-        cache=cache_folder(),
-        split=wanted,
-        tasks=tasks or benchmark.tasks,
-        seed=seed,
-    )
+        check_dump(domains, dump, sampling["split"])
+    planned = sample_episodes(benchmark, domains, **sampling)
     path = out / "plans" / f"{planned.plan.hash[:12]}.npz"
     save_plan(planned.plan, path)
     if as_json:
@@ -59,35 +61,15 @@ def show_plan(
     for line in filter(None, (planned.left_out, f"plan {planned.plan.hash[:12]}, wrote {path}")):
         console.print(line, style="dim", highlight=False, soft_wrap=True)
     if dump is not None:
-        dump_episodes(console, planned, dump, benchmark, benchmark_name)
+        dump_episodes(console, planned, dump, benchmark, asked.benchmark_name)
 
 
-def show_what_it_takes(
-    console: Console,
-    benchmark_name: str,
-    *,
-    datasets: tuple[str, ...] | None,
-    tasks: int | None,
-    split: str | None,
-    seed: int,
-    records: Path | None,
-    backbone: str | None,
-    as_json: bool = False,
-) -> None:
+def show_what_it_takes(console: Console, asked: Asked, *, backbone: str | None, as_json: bool = False) -> None:
     """Say from specs alone what a run would take. `backbone`: whose speed is measured."""
-    benchmark = resolve(load_benchmark(benchmark_name), records)
-    found = estimate(
-        Console(quiet=True) if as_json else console,
-        benchmark,
-        benchmark.select(datasets),
-        records=records,
-        cache=cache_folder(),
-        split=checked_split(benchmark, split),
-        tasks=tasks or benchmark.tasks,
-        seed=seed,
-        named=datasets is not None,
-        backbone=load_backbone(backbone_choice(backbone, None, "float32"), "cpu") if backbone else None,
-    )
+    benchmark, domains, sampling = asked.resolved()
+    chosen = load_backbone(backbone_choice(backbone, None, "float32"), "cpu") if backbone else None
+    story = Console(quiet=True) if as_json else console
+    found = estimate(story, benchmark, domains, **sampling, backbone=chosen)
     if as_json:
         print_json(estimate_as_json(found))
     else:

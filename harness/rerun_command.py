@@ -18,12 +18,11 @@ from harness.cells import Run, prepare
 from harness.config import benchmark_file
 from harness.console import print_json, say
 from harness.errors import HarnessError
-from harness.manifest_facts import file_hash, identities, keys_of
+from harness.manifest_facts import file_hash, identities, keys_of, rows_hash
 from harness.read_manifest import Manifest, read_manifest
 from harness.run import carry_out
 from harness.run_command import request_of
 from results.files import write_whole
-from results.identity import canonical_hash
 from results.rerun import compare_rows, comparison_as_json, counted, rows_of, unequal, write_comparison
 
 PATHS = ("weights", "records", "episodes", "features")
@@ -130,8 +129,7 @@ def _other_versions(facts: Manifest) -> Iterator[str]:
 
 
 def _altered(original: pd.DataFrame, facts: Manifest, current: Run) -> Iterator[str]:
-    stored = original.drop_duplicates("key").set_index("key")["accuracy"]
-    if canonical_hash([[key, stored[key]] for key in keys_of(current) if key in stored]) != facts.rows.sha256:
+    if rows_hash(original.set_index("key")["accuracy"].to_dict(), current) != facts.rows.sha256:
         yield "the original's rows are not those that its manifest was written for"
 
 

@@ -16,7 +16,7 @@ from harness.console import names
 from harness.engines.choice import checked_engine
 from harness.errors import HarnessError
 from harness.methods import checked_hyper, parse_methods
-from harness.plan_command import show_what_it_takes
+from harness.plan_command import Asked, show_what_it_takes
 from harness.request import Request
 from harness.run import run
 from harness.shards import parse_shard
@@ -46,13 +46,14 @@ def dry_run(seeds: str, benchmark: str, *, options: Mapping[str, Any], console: 
     given = next((name for name in ("episodes", "features") if options[name] is not None), None)
     if given:
         raise HarnessError(f"--dry-run reckons what sampling would take; --{given} are there already, leave out one")
-    for method in parse_methods([options["adapters"] or "ncc"]):
+    for method in parse_methods([options["adapters"]]) if options["adapters"] else ():
         adapters.has_official(method.name)
     checked_hyper(options["hyper"])
     checked_engine(options["engine"], options["address"], options["gpus_per_worker"], options["device"])
     parse_shard(options["shard"])
-    keys = ("datasets", "tasks", "split", "records", "backbone")
-    show_what_it_takes(console, benchmark, seed=parse_seeds(seeds)[0], **{key: options[key] for key in keys})
+    facts = {key: options[key] for key in ("datasets", "tasks", "split", "records")}
+    asked = Asked(benchmark, seed=parse_seeds(seeds)[0], **facts)
+    show_what_it_takes(console, asked, backbone=options["backbone"])
 
 
 def request_of(benchmark: str, *, out: Path, options: Mapping[str, Any]) -> Request:

@@ -16,7 +16,7 @@ from episodes.spec import SPLITS
 from harness import estimate as estimating
 from harness.errors import HarnessError
 from harness.estimate import images_per_second
-from harness.plan_command import show_plan, show_what_it_takes
+from harness.plan_command import Asked, show_plan, show_what_it_takes
 
 opened: list[str] = []
 """Every file that is opened while this list is being filled; an audit hook cannot be taken away again."""
@@ -42,15 +42,15 @@ def plan_command(workspace, monkeypatch):
     """What `metabench plan` prints in the workspace: plan_command("tiny.toml", dry_run=True, ...) -> text."""
     monkeypatch.chdir(workspace)
     monkeypatch.setenv("METABENCH_CACHE", str(workspace / "cache"))
-    missing = dict.fromkeys(("datasets", "tasks", "split", "records"))
+    missing, known = dict.fromkeys(("datasets", "tasks", "split", "records")), Asked._fields
 
     def command(benchmark, *, width=200, dry_run=False, **options):
         console = Console(record=True, width=width, file=io.StringIO())
-        options = {**missing, "seed": 0, **options}
+        asked = Asked(benchmark, **{**missing, "seed": 0, **{key: options[key] for key in options if key in known}})
         if dry_run:
-            show_what_it_takes(console, benchmark, **{"backbone": None, **options})
+            show_what_it_takes(console, asked, backbone=options.get("backbone"))
         else:
-            show_plan(console, benchmark, **{"out": workspace / "runs", "dump": None, **options})
+            show_plan(console, asked, out=options.get("out", workspace / "runs"), dump=options.get("dump"))
         return console.export_text()
 
     return command
