@@ -105,16 +105,17 @@ class DomainPlan:
             query_labels=labels[~support],
         )
 
-    def only(self, task: int) -> "DomainPlan":
-        """A plan of this one episode: as number 0, with the same hash."""
-        class_ids, num_support, num_query, records = self._parts(task)
+    def part(self, tasks: range) -> "DomainPlan":
+        """A plan of these consecutive episodes: numbered from 0, with the same hashes."""
+        classes, images = self._bounds
+        of_class = slice(classes[tasks.start], classes[tasks.stop])
         return replace(
             self,
-            ways=self.ways[task : task + 1],
-            num_query=np.array([num_query], np.int64),
-            class_ids=class_ids,
-            num_support=num_support,
-            records=records,
+            ways=self.ways[tasks.start : tasks.stop],
+            num_query=self.num_query[tasks.start : tasks.stop],
+            class_ids=self.class_ids[of_class],
+            num_support=self.num_support[of_class],
+            records=self.records[images[tasks.start] : images[tasks.stop]],
         )
 
     @cached_property

@@ -10,7 +10,7 @@ from harness.devices import checked_device, default_workers
 from harness.domains import cache_folder, check_records, resolve
 from harness.engines.choice import checked_engine
 from harness.errors import HarnessError, unknown
-from harness.methods import checked_hyper, parse_methods
+from harness.methods import Method, checked_hyper, parse_methods
 from harness.pixels import PIXELS, Pixels
 from harness.planned import resolve_dumped
 from harness.request import EpisodeSource, Request, usual_store_dtype
@@ -65,17 +65,17 @@ def build_request(
         if seed:
             raise HarnessError(f"--seed {seed}: dumped episodes are what they are; leave out --seed or --episodes")
         benchmark, source = resolve_dumped(benchmark, episodes, split), FromDump(episodes.absolute())
-        domains, network = benchmark.select(datasets), _network(benchmark, backbone, weights, dtype, compiled)
+        domains, network = benchmark.select(datasets), network_of(benchmark, backbone, weights, dtype, compiled)
     else:
         benchmark, source = resolve(benchmark, records), FromRecords(records and records.absolute())
         domains = benchmark.select(datasets)
         check_records(benchmark, domains, records)
-        network = _network(benchmark, backbone, weights, dtype, compiled)
+        network = network_of(benchmark, backbone, weights, dtype, compiled)
     return Request(
         benchmark=benchmark,
         domains=domains,
         named=datasets is not None,
-        methods=tuple(parse_methods([adapters] if adapters and adapters.strip() else benchmark.adapters)),
+        methods=methods_of(benchmark, adapters),
         hyper=checked_hyper(hyper),
         backbone=network,
         split=split,
@@ -96,11 +96,22 @@ def build_request(
     )
 
 
-def _network(
-    benchmark: Benchmark, backbone: str | None, weights: Path | None, dtype: str, compiled: bool
+def methods_of(benchmark: Benchmark, adapters: str | None) -> tuple[Method, ...]:
+    """The methods that the user names, or the benchmark's own."""
+    return tuple(parse_methods([adapters] if adapters and adapters.strip() else benchmark.adapters))
+
+
+def network_of(
+    benchmark: Benchmark,
+    backbone: str | None,
+    weights: Path | None,
+    dtype: str,
+    compiled: bool,
+    otherwise: str | None = None,
 ) -> BackboneChoice:
-    """The backbone that the user names, or the benchmark's own."""
-    chosen = backbone or benchmark.backbone or ("resnet18" if weights else None)
+    """The backbone that the user names, or the benchmark's own. Raises HarnessError where that is none, unless there is
+    something that will do `otherwise`."""
+    chosen = backbone or benchmark.backbone or ("resnet18" if weights else otherwise)
     if chosen is None:
         raise HarnessError(
             f"benchmark {benchmark.name!r} has no backbone of its own: give --backbone NAME or --backbone "

@@ -76,7 +76,11 @@ def plan(
     out: Out = Path("runs"),
     records: Records = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only say what a run would take; needs dataset_spec.json files at most.")
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Only say how many images and bytes, and how long they embed; needs dataset_spec.json files at most.",
+        ),
     ] = False,
     backbone: Annotated[str | None, typer.Option(help="For --dry-run: the network whose speed is measured.")] = None,
     dump: Annotated[
@@ -90,11 +94,11 @@ def plan(
     if backbone is not None and not dry_run:
         fail("error: --backbone says whose speed --dry-run measures; add --dry-run or leave it out", 2)
 
-    from harness.plan_command import Asked, show_plan, show_what_it_takes
+    from harness.plan_command import Asked, Means, show_plan, show_what_it_takes
 
     asked = Asked(benchmark, names(datasets), tasks, split, seed, records)
     if dry_run:
-        show_what_it_takes(console(), asked, backbone=backbone, as_json=as_json)
+        show_what_it_takes(console(), asked, Means(backbone), as_json=as_json)
     else:
         show_plan(console(), asked, out=out, dump=dump, as_json=as_json)
 

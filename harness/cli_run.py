@@ -78,7 +78,7 @@ def run(
     dry_run: Annotated[
         bool,
         typer.Option(
-            "--dry-run", help="Only say how many images and bytes it would take, and how long it would embed."
+            "--dry-run", help="Only say what it would take: images, bytes, time to embed and time of each method."
         ),
     ] = False,
 ) -> None:

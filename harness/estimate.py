@@ -1,41 +1,34 @@
-"""What a run would take, from `dataset_spec.json` files alone: `metabench plan --dry-run`.
+"""What a run would take, from `dataset_spec.json` files alone: `metabench plan --dry-run`, `metabench run --dry-run`.
 
 The episodes are really sampled, since that is cheap; published totals stand in for a data set that is not at hand. The
-speed of embedding is measured.
+speed of embedding is measured, and that of the methods of a run.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rich.console import Console
-from rich.filesize import decimal
-from rich.table import Table
-from rich.text import Text
 
 import backbones
 from episodes.errors import BadSpec, MissingSource
 from episodes.known_datasets import KNOWN, stand_in
 from episodes.plan import DomainPlan, Plan, plan_domain
 from episodes.spec import SPEC_FILE, DatasetSpec, load_spec
-from harness.blocks import BackboneChoice, load_backbone
 from harness.config import Benchmark, Domain
 from harness.domains import check_records, domain_folder, lies_under_records, with_split
 from harness.errors import HarnessError
+from harness.estimate_methods import Methods, MethodTime, time_methods
 from harness.progress import bar
 
 if TYPE_CHECKING:
     from backbones.contract import Backbone
 
-FULL_WIDTH = "resnet18-random"
-"""Stands for a backbone that is not chosen yet: the network of the published tables, whatever its weights."""
 BATCH = 64
 FLOAT32_BYTES = 4
-COLUMNS = ("data set", "ways\nmean", "images\ndrawn", "distinct\nimages", "embeddings", "time to\nembed")
 
 
 class SpecifiedDomain(NamedTuple):
@@ -64,6 +57,7 @@ class Estimate(NamedTuple):
     """What a run would take: its plan, and how fast (`rate`, images/s) `backbone` embeds into `width` float32.
 
     `domains`: in the order of the plan. `whose`: the backbone in words. `left_out`: a line about others ("" for none).
+    `methods`: those of a run (none of a plan), which `workers` share.
     """
 
     title: str
@@ -75,11 +69,36 @@ class Estimate(NamedTuple):
     width: int
     rate: float
     left_out: str
+    methods: Sequence[MethodTime]
+    workers: int
 
     @property
     def certain(self) -> bool:
         """Whether the plan is that of the run, not one of published totals."""
         return all(domain.at_hand for domain in self.domains)
+
+    @property
+    def embeds(self) -> bool:
+        """Whether anything is embedded: some methods look at images alone."""
+        return not self.methods or any(method.embeds for method in self.methods)
+
+    def embedding_s(self, images: int) -> float:
+        """Seconds to embed so many images, if anything is embedded."""
+        return images / self.rate if self.embeds else 0.0
+
+    def embeddings_bytes(self, images: int) -> int:
+        """What their embeddings take, likewise."""
+        return images * self.width * FLOAT32_BYTES if self.embeds else 0
+
+    def adapting_s(self, method: MethodTime) -> float:
+        """Seconds until the workers are through with all episodes of a method."""
+        return method.seconds / self.workers
+
+    @property
+    def total_s(self) -> float:
+        """Seconds of embedding and of all methods."""
+        distinct = sum(len(part.images.classes) for part in self.plan.domains)
+        return self.embedding_s(distinct) + sum(map(self.adapting_s, self.methods))
 
 
 def estimate(
@@ -93,14 +112,16 @@ def estimate(
     tasks: int,
     seed: int,
     named: bool,
-    backbone: Backbone | None = None,
+    backbone: Backbone,
+    whose: str,
+    methods: Methods | None = None,
 ) -> Estimate:
-    """Reckon, per data set, a run's episodes, the images they touch, and what embedding those takes.
+    """Reckon, per data set, a run's episodes, the images they touch, and what embedding those takes; and for each of
+    `methods` the time to adapt.
 
-    `named`: the domains were chosen by name (`harness.domains.with_split`). `backbone`: the one to measure; None for
-    the benchmark's own, and where it has none a ResNet-18 of full width. No class file is opened; all that is written
-    is a pocket domain that was never used before. Raises HarnessError, MissingSource or NotEnoughImages, naming the
-    data set.
+    `named`: the domains were chosen by name (`harness.domains.with_split`). `backbone`: the one to measure, `whose` in
+    words. No class file is opened; all that is written is a pocket domain that was never used before. Raises
+    HarnessError, MissingSource or NotEnoughImages, naming the data set.
     """
     if records is not None:
         check_records(benchmark, domains, records)
@@ -108,38 +129,21 @@ def estimate(
         [_specified(domain, records, cache) for domain in domains], benchmark, split, named=named
     )
     plan = _sample(console, benchmark, kept, split, tasks, seed)
-    chosen = backbone or load_backbone(BackboneChoice(benchmark.backbone or FULL_WIDTH), "cpu")
+    specs = [domain.spec for domain in kept]
+    timed = time_methods(console, methods, specs, plan.domains, backbone) if methods else ()
     return Estimate(
         title=f"{benchmark.title}: {split} split, seed {seed}, {tasks:,} episodes of each data set",
         domains=kept,
         plan=plan,
-        backbone=chosen.name,
-        whose=chosen.name if backbone or benchmark.backbone else f"{chosen.name}, for want of a --backbone",
-        feature_dim=chosen.feature_dim,
-        width=chosen.feature_dim * len(backbones.members_of(chosen)),
-        rate=images_per_second(chosen),
+        backbone=backbone.name,
+        whose=whose,
+        feature_dim=backbone.feature_dim,
+        width=backbone.feature_dim * len(backbones.members_of(backbone)),
+        rate=images_per_second(backbone),
         left_out=left_out,
+        methods=timed,
+        workers=methods.workers if methods else 1,
     )
-
-
-def show_estimate(console: Console, found: Estimate) -> None:
-    """Print it as a table, and what it is made of below."""
-    console.print(found.title, style="italic", highlight=False, markup=False, soft_wrap=True)
-    console.print(_table(found))
-    lines = [found.left_out] if found.left_out else []
-    lines.append(
-        f"embedding: {found.rate:,.0f} images/s, measured here with {found.whose} (d = {found.feature_dim}), without "
-        "decoding"
-    )
-    if found.certain:
-        lines.append(f"plan {found.plan.hash[:12]}: these are the episodes of the run")
-    else:
-        lines.append(
-            "~ estimated from the published totals of the split, as if all of its classes were of one size: images "
-            "drawn are off by up to 7% on the test splits, but for fungi, whose classes are uneven, 38% too high"
-        )
-    for line in lines:
-        console.print(line, style="dim", highlight=False, markup=False, soft_wrap=True)
 
 
 def estimate_as_json(found: Estimate) -> dict[str, Any]:
@@ -158,8 +162,8 @@ def estimate_as_json(found: Estimate) -> dict[str, Any]:
                 "ways_mean": size.ways / size.episodes,
                 "images_drawn": size.drawn,
                 "images_distinct": size.distinct,
-                "embeddings_bytes": size.distinct * found.width * FLOAT32_BYTES,
-                "embedding_s": size.distinct / found.rate,
+                "embeddings_bytes": found.embeddings_bytes(size.distinct),
+                "embedding_s": found.embedding_s(size.distinct),
             }
             for domain, size in zip(found.domains, sizes, strict=True)
         ],
@@ -209,27 +213,3 @@ def _sample(
             plans.append(plan_domain(name, spec, split=split, protocol=benchmark.protocol, seed=seed, tasks=tasks))
             advance(1)
     return Plan(benchmark.name, split, seed, tasks, tuple(plans))
-
-
-def _table(found: Estimate) -> Table:
-    table = Table()
-    for column in COLUMNS:
-        table.add_column(column, justify="left" if column == "data set" else "right", overflow="fold")
-    sizes = [Size.of(part) for part in found.plan.domains]
-    for (name, _, at_hand), size in zip(found.domains, sizes, strict=True):
-        table.add_row(Text(name), *_cells(size, found, "" if at_hand else "~"))
-    table.add_section()
-    total = Size(*map(sum, zip(*sizes, strict=True)))
-    table.add_row("all", *_cells(total, found, "" if found.certain else "~"))
-    return table
-
-
-def _cells(size: Size, found: Estimate, mark: str) -> list[str]:
-    numbers = [
-        f"{size.ways / size.episodes:.1f}",
-        f"{size.drawn:,}",
-        f"{size.distinct:,}",
-        decimal(size.distinct * found.width * FLOAT32_BYTES),
-        str(timedelta(seconds=round(size.distinct / found.rate))),
-    ]
-    return [mark + number for number in numbers]

@@ -45,7 +45,7 @@ class OneEpisode:
 
     def plan(self, request: Request) -> Planned:
         planned = self.source.plan(request)
-        alone = tuple(domain.only(self.task) for domain in planned.plan.domains)
+        alone = tuple(domain.part(range(self.task, self.task + 1)) for domain in planned.plan.domains)
         return planned._replace(plan=dataclasses.replace(planned.plan, domains=alone))
 
 

@@ -4,21 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rich.console import Console
 from rich.table import Table
 
 from episodes.plan import DomainPlan
 from episodes.plan_file import save_plan
-from harness.blocks import load_backbone
-from harness.build_request import backbone_choice, checked_split
+from harness.build_request import checked_split, methods_of, network_of
 from harness.config import Benchmark, Domain, load_benchmark
 from harness.console import print_json
 from harness.domains import cache_folder, resolve
-from harness.estimate import estimate, estimate_as_json, show_estimate
+from harness.estimate import estimate, estimate_as_json
+from harness.estimate_methods import Methods
+from harness.estimate_table import show_estimate
+from harness.methods import checked_hyper
 from harness.planned import Planned, check_dump, dump_episodes, sample_episodes
 
+if TYPE_CHECKING:
+    from backbones.contract import Backbone
+
+FULL_WIDTH = "resnet18-random"
+"""Stands for a backbone that is not chosen yet: the network of the published tables, whatever its weights."""
 COLUMNS = ("domain", "episodes", "ways min/mean/max", "support mean", "query mean", "images drawn", "distinct")
 
 
@@ -46,6 +53,34 @@ class Asked(NamedTuple):
         return benchmark, benchmark.select(self.datasets), sampling
 
 
+class Means(NamedTuple):
+    """With what episodes would be run: the options that decide how long it takes. `workers`: None for those of a
+    plan, where no method is in question."""
+
+    backbone: str | None = None
+    weights: Path | None = None
+    dtype: str = "float32"
+    compiled: bool = False
+    device: str = "cpu"
+    adapters: str | None = None
+    hyper: str = "official"
+    workers: int | None = None
+
+    def network(self, benchmark: Benchmark) -> tuple[Backbone, str]:
+        """The backbone, the benchmark's own unless one is named, and whose it is in words."""
+        chosen = network_of(benchmark, self.backbone, self.weights, self.dtype, self.compiled, otherwise=FULL_WIDTH)
+        found = chosen.load(self.device)
+        named = self.backbone or benchmark.backbone or self.weights
+        return found, found.name if named else f"{found.name}, for want of a --backbone"
+
+    def methods(self, benchmark: Benchmark) -> Methods | None:
+        """What adapts, the benchmark's own methods unless some are named."""
+        if self.workers is None:
+            return None
+        named, hyper = methods_of(benchmark, self.adapters), checked_hyper(self.hyper)
+        return Methods(named, hyper, benchmark.setting, self.device, self.workers)
+
+
 def show_plan(console: Console, asked: Asked, *, out: Path, dump: Path | None, as_json: bool = False) -> None:
     """Make, save and describe a plan. `dump`: where to write its episodes with their images."""
     benchmark, domains, sampling = asked.resolved()
@@ -64,12 +99,13 @@ def show_plan(console: Console, asked: Asked, *, out: Path, dump: Path | None, a
         dump_episodes(console, planned, dump, benchmark, asked.benchmark_name)
 
 
-def show_what_it_takes(console: Console, asked: Asked, *, backbone: str | None, as_json: bool = False) -> None:
-    """Say from specs alone what a run would take. `backbone`: whose speed is measured."""
+def show_what_it_takes(console: Console, asked: Asked, means: Means, *, as_json: bool = False) -> None:
+    """Say from specs alone what a run would take."""
     benchmark, domains, sampling = asked.resolved()
-    chosen = load_backbone(backbone_choice(backbone, None, "float32"), "cpu") if backbone else None
+    backbone, whose = means.network(benchmark)
     story = Console(quiet=True) if as_json else console
-    found = estimate(story, benchmark, domains, **sampling, backbone=chosen)
+    methods = means.methods(benchmark)
+    found = estimate(story, benchmark, domains, **sampling, backbone=backbone, whose=whose, methods=methods)
     if as_json:
         print_json(estimate_as_json(found))
     else:

@@ -9,14 +9,13 @@ from typing import Any
 
 from rich.console import Console
 
-import adapters
 from harness.build_request import build_request
 from harness.cli_stats import show_seeds
-from harness.console import names
+from harness.console import names, say
+from harness.devices import checked_device, default_workers
 from harness.engines.choice import checked_engine
 from harness.errors import HarnessError
-from harness.methods import checked_hyper, parse_methods
-from harness.plan_command import Asked, show_what_it_takes
+from harness.plan_command import Asked, Means, show_what_it_takes
 from harness.request import Request
 from harness.run import run
 from harness.shards import parse_shard
@@ -46,14 +45,20 @@ def dry_run(seeds: str, benchmark: str, *, options: Mapping[str, Any], console: 
     given = next((name for name in ("episodes", "features") if options[name] is not None), None)
     if given:
         raise HarnessError(f"--dry-run reckons what sampling would take; --{given} are there already, leave out one")
-    for method in parse_methods([options["adapters"]]) if options["adapters"] else ():
-        adapters.has_official(method.name)
-    checked_hyper(options["hyper"])
     checked_engine(options["engine"], options["address"], options["gpus_per_worker"], options["device"])
-    parse_shard(options["shard"])
+    numbers, shard = parse_seeds(seeds), parse_shard(options["shard"])
     facts = {key: options[key] for key in ("datasets", "tasks", "split", "records")}
-    asked = Asked(benchmark, seed=parse_seeds(seeds)[0], **facts)
-    show_what_it_takes(console, asked, backbone=options["backbone"])
+    local = options["engine"] == "local"
+    device = checked_device(options["device"]) if local else "cpu"
+    workers = options["workers"] or (default_workers(device) if local else 1)
+    chosen = {key: options[key] for key in ("backbone", "weights", "dtype", "compiled", "adapters", "hyper")}
+    asked = Asked(benchmark, seed=numbers[0], **facts)
+    show_what_it_takes(console, asked, Means(device=device, workers=workers, **chosen))
+    if len(numbers) > 1:
+        also = "takes as long, but for images that are embedded by then"
+        say(console, f"that is seed {numbers[0]}: each of the {len(numbers)} {also}")
+    if shard is not None:
+        say(console, f"that is the whole plan: shard {shard} takes about one part of {shard.parts}")
 
 
 def request_of(benchmark: str, *, out: Path, options: Mapping[str, Any]) -> Request:

@@ -4,11 +4,14 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 from tiny_images import images_of
 
 from episodes.writing import write_images
 
 GOLDEN = Path(__file__).parent / "golden"
+settings.register_profile("metabench", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("metabench")  # no test is about how fast the machine is
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # read by torch at its import; as many processes as cores run the tests
 
 

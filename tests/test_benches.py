@@ -84,19 +84,19 @@ def assert_same_descriptions(classes, seed, number=4):
 seeds = st.integers(0, 2**32 - 1)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(counts=st.lists(st.integers(2, 3000), min_size=5, max_size=120), seed=seeds)
 def test_the_plain_sampler_draws_the_same_flat_episodes(counts, seed):
     assert_same_descriptions(SplitClasses(np.array(counts)), seed)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(sizes=st.lists(st.integers(5, 70), min_size=1, max_size=9), count=st.integers(2, 40), seed=seeds)
 def test_the_plain_sampler_draws_the_same_bilevel_episodes(sizes, count, seed):
     assert_same_descriptions(SplitClasses(np.full(sum(sizes), count), superclass_sizes=np.array(sizes)), seed)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     spans=st.lists(st.sets(st.integers(0, 79), min_size=1, max_size=70).map(sorted), min_size=1, max_size=9),
     seed=seeds,

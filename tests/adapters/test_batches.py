@@ -51,7 +51,7 @@ many_shots = st.lists(st.lists(st.integers(1, 7), min_size=2, max_size=9), min_s
 
 
 @every_rate
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(shots=many_shots, seed=st.integers(0, 2**31))
 def test_tasks_of_any_sizes_are_answered_as_alone_in_double_precision(name, rates, shots, seed):
     tasks = [task(each, seed=seed + i) for i, each in enumerate(shots)]

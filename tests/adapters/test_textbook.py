@@ -83,13 +83,13 @@ def check_copa(support, **rates):
     agree((heads, losses), textbook_copa(*support, **rates))
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(supports(), st.sampled_from([0.1, 1.0]))
 def test_url_descends_like_the_textbook(support, lr):
     check_url(support, lr=lr, steps=10)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(supports(), st.sampled_from([(5e-3, 0.0), (1e-3, 0.1)]), st.sampled_from([0.5, 2.0]))
 def test_copa_descends_like_the_textbook(support, rates, tau):
     check_copa(support, lr=rates[0], weight_decay=rates[1], tau=tau, steps=10)

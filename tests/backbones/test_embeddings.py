@@ -122,7 +122,7 @@ def test_every_forward_pass_has_the_same_number_of_images(monkeypatch):
 # --- what is stored --------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     adds=st.lists(st.lists(st.integers(0, 40), unique=True, min_size=1, max_size=15), max_size=4),
     asked=st.sets(st.integers(0, 40)),

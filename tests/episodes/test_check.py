@@ -212,7 +212,7 @@ def test_every_cut_is_located(tmp_path):
         assert report.counts == {"count": 1} | ({} if length in starts else {"corrupt": 1})
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary(max_size=200), st.lists(st.binary(max_size=40), max_size=3))
 def test_no_bytes_whatever_stop_the_check(tmp_path, rubbish, payloads):
     file = tmp_path / "0.tfrecords"
@@ -362,7 +362,7 @@ def test_a_handful_of_images_tells_nothing(tmp_path, flat_spec):
     assert check_folder(signs(tmp_path, flat_spec, [list(tracks(rng, 1, 10))])).order is None
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 2**32 - 1), st.floats(0.2, 0.8), st.integers(60, 400))
 def test_a_class_of_two_looks_in_random_order_is_not_taken_for_tracks(seed, share, records):
     rng = np.random.RandomState(seed)

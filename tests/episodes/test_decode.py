@@ -137,7 +137,7 @@ def test_a_truncated_image_is_refused(pixels, kind):
             decode_image(data[:length])
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(height=st.integers(1, 40), width=st.integers(1, 40), size=st.sampled_from([1, 2, 16, 84]))
 def test_the_corners_of_a_resized_image_are_the_corners_of_the_image(height, width, size):
     image = np.random.RandomState(height * 41 + width).randint(0, 256, size=(height, width, 3)).astype(np.uint8)
@@ -149,7 +149,7 @@ def test_the_corners_of_a_resized_image_are_the_corners_of_the_image(height, wid
         np.testing.assert_allclose(out[:, -1, -1].numpy(), 2 * (image[-1, -1] / 255 - 0.5), atol=1e-5)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(height=st.integers(1, 200), width=st.integers(1, 200), size=st.integers(1, 90))
 def test_resizing_is_the_textbook_interpolation_with_aligned_corners(height, width, size):
     """Against PyTorch's own, in double precision."""

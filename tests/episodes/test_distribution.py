@@ -346,7 +346,7 @@ def specs(draw):
     return spec_of(counts)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(spec=specs(), config=configs, seed=st.integers(0, 2**63 - 1))
 def test_no_image_is_twice_in_an_episode_whatever_the_spec_and_the_protocol(spec, config, seed):
     try:

@@ -125,7 +125,7 @@ def test_a_method_has_the_same_accuracy_on_every_dumped_episode(tmp_path):
     assert nearest_centroid_accuracies(*load(tmp_path / "dump")) == accuracies
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     counts=st.lists(st.integers(2, 12), min_size=2, max_size=6),
     seed=st.integers(0, 1000),
@@ -154,7 +154,7 @@ def shuffled_episodes(draw):
     return episodes
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(episodes=shuffled_episodes())
 def test_classes_that_are_interleaved_in_a_file_keep_their_images_in_order(episodes):
     with tempfile.TemporaryDirectory() as root:
@@ -432,7 +432,7 @@ def test_classes_that_share_images_are_the_data_sets_own(tmp_path):
     np.testing.assert_array_equal(np.unique(again.class_ids), np.arange(6))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     episodes=st.lists(
         st.lists(

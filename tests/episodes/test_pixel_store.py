@@ -21,7 +21,7 @@ def add(store, fingerprint, records):
     store.add(fingerprint, np.array(records, np.int64), map(image, records))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(adds=st.lists(st.lists(st.integers(0, 60), unique=True, min_size=1, max_size=15), max_size=4))
 def test_what_is_stored_comes_back_and_nothing_else(tmp_path_factory, adds):
     root = tmp_path_factory.mktemp("pixels")

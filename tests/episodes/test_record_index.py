@@ -72,7 +72,7 @@ def assert_scanned_as_one_by_one(data):
 payload_lists = st.lists(st.binary(max_size=40), max_size=9)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(payloads=payload_lists, data=st.data(), block=st.sampled_from([1, 2, 3, 2048]))
 def test_a_damaged_file_is_found_where_a_plain_walk_finds_it(payloads, data, block):
     content = bytearray(framed(payloads))
@@ -85,7 +85,7 @@ def test_a_damaged_file_is_found_where_a_plain_walk_finds_it(payloads, data, blo
         assert_scanned_as_one_by_one(bytes(content))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.binary(max_size=200))
 def test_arbitrary_bytes_are_scanned_as_by_a_plain_walk(content):
     assert_scanned_as_one_by_one(content)

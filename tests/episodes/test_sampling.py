@@ -23,7 +23,7 @@ def test_descriptions_equal_the_official_samplers(golden):
     assert len(cases) == 13
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     counts=st.lists(st.integers(2, 400), min_size=5, max_size=70),
     seed=st.integers(0, 2**32 - 1),

@@ -69,7 +69,7 @@ def decoded_by(request, monkeypatch):
     return request.param
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(count=st.integers(0, 90), block=st.integers(1, 40), workers=st.integers(1, 3))
 def test_a_stream_gives_every_image_once_in_order_as_resize_normalize_does(decoded_by, count, block, workers):
     images = some_images(count)

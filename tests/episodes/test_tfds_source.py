@@ -470,7 +470,7 @@ def payload_of(tmp_path_factory):
     return folder, {(i // 4, i % 4): payload for i, payload in enumerate(payloads)}
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(shards=st.lists(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 3)), max_size=5), min_size=1, max_size=6))
 def test_every_image_is_given_once_in_data_set_order(shards, payload_of, tmp_path_factory):
     template, payloads = payload_of

@@ -194,7 +194,7 @@ def example(*features):
 IMAGE, LABEL = (b"image", bytes_feature(b"pixels")), (b"label", packed_ints(7))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.binary(max_size=300))
 def test_arbitrary_bytes_parse_or_are_refused(payload):
     try:
@@ -206,7 +206,7 @@ def test_arbitrary_bytes_parse_or_are_refused(payload):
         assert isinstance(label, int)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(data=st.data())
 def test_a_damaged_example_parses_or_is_refused(data):
     payload = bytearray(example(IMAGE, LABEL))
@@ -218,7 +218,7 @@ def test_a_damaged_example_parses_or_is_refused(data):
         assert "\n" not in str(error)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(examples=st.lists(st.tuples(st.binary(max_size=400), st.integers(-(2**63), 2**63 - 1)), max_size=4))
 def test_any_image_and_label_survive_writing_and_reading(tmp_path_factory, examples):
     path = tmp_path_factory.mktemp("round") / "0.tfrecords"

@@ -134,7 +134,7 @@ dag = spans.map(lambda s: SplitClasses(np.full(70, 30), spanned_leaves=s))
 def test_one_shot_is_always_five_way_one_shot(name, classes):
     protocol = load_benchmark(name).protocol
 
-    @settings(max_examples=40, deadline=None)
+    @settings(max_examples=40)
     @given(classes=classes, seed=st.integers(0, 2**32 - 1))
     def always(classes, seed):
         assert ways_and_shots(descriptions(protocol, classes, seed)) == {(5, 1, 1, 1, 1, 1)}

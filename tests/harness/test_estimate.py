@@ -16,7 +16,7 @@ from episodes.spec import SPLITS
 from harness import estimate as estimating
 from harness.errors import HarnessError
 from harness.estimate import images_per_second
-from harness.plan_command import Asked, show_plan, show_what_it_takes
+from harness.plan_command import Asked, Means, show_plan, show_what_it_takes
 
 opened: list[str] = []
 """Every file that is opened while this list is being filled; an audit hook cannot be taken away again."""
@@ -48,7 +48,7 @@ def plan_command(workspace, monkeypatch):
         console = Console(record=True, width=width, file=io.StringIO())
         asked = Asked(benchmark, **{**missing, "seed": 0, **{key: options[key] for key in options if key in known}})
         if dry_run:
-            show_what_it_takes(console, asked, backbone=options.get("backbone"))
+            show_what_it_takes(console, asked, Means(options.get("backbone")))
         else:
             show_plan(console, asked, out=options.get("out", workspace / "runs"), dump=options.get("dump"))
         return console.export_text()

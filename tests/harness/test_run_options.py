@@ -49,6 +49,12 @@ def test_a_dry_run_says_what_it_would_take_and_leaves_nothing(run_ok, workspace)
     assert not (workspace / "runs").exists()
 
 
+def test_a_dry_run_says_that_it_is_about_one_seed_and_all_shards(run_ok):
+    said = run_ok("--dry-run", "--tasks", 5, "--seed", "3,4", "--shard", "1/2").out
+    assert "that is seed 3: each of the 2 takes as long" in said
+    assert "shard 1/2 takes about one part of 2" in said
+
+
 @pytest.mark.parametrize("given", ["episodes", "features"])
 def test_a_dry_run_of_what_is_there_already_is_refused(metabench, workspace, given):
     done = metabench("run", "tiny.toml", f"--{given}", "somewhere", "--dry-run")

@@ -124,7 +124,7 @@ def test_holm_counts_only_the_domains_that_are_compared(both):
     assert line["wilcoxon_holm"] == line["wilcoxon_p"]
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.lists(st.tuples(st.integers(0, 20), st.integers(0, 20)), min_size=1, max_size=30))
 def test_the_other_way_round_everything_changes_its_sign_and_nothing_else(pairs):
     one, other = ([pair[i] / 20 for pair in pairs] for i in (0, 1))

@@ -38,7 +38,7 @@ def test_weak_effects_of_classes_give_a_cautious_interval():
     assert found.claimed_pct < 5
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(WORLDS, SEEDS)
 def test_counting_the_data_never_narrows_an_interval(world, seed):
     accuracies, classes = drawn(world, seed)
@@ -46,7 +46,7 @@ def test_counting_the_data_never_narrows_an_interval(world, seed):
     assert found.ci95_data >= mean_ci95(accuracies)[1]
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(WORLDS, SEEDS, st.floats(-50, 50), st.floats(0.01, 100))
 def test_the_interval_has_the_unit_of_the_values_and_no_order(world, seed, shift, scale):
     accuracies, classes = drawn(world, seed)

@@ -18,7 +18,7 @@ def equal(one, other):
     return same and one[:3] == other[:3] and one.logits.dtype == other.logits.dtype
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(
     st.lists(st.tuples(st.integers(2, 50), st.integers(1, 30)), min_size=1, max_size=5),
     st.sampled_from([np.float32, np.float64]),

@@ -62,7 +62,7 @@ def test_merging_again_changes_nothing(tmp_path, make_store):
     assert contents(tmp_path / "all.sqlite") == before
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(parts=st.lists(st.sets(st.integers(0, 9)), min_size=1, max_size=4), seed=st.randoms())
 def test_neither_order_nor_grouping_matters(parts, seed, tmp_path_factory, make_row, record):
     folder = tmp_path_factory.mktemp("parts")

@@ -76,7 +76,7 @@ def test_of_equal_best_means_the_first_in_the_alphabet_decides_who_ties():
     assert ranks_of(a=(60.0, 5.0), b=(60.0, 0.0), c=(58.0, 1.0)) == {"a": 2.0, "b": 2.0, "c": 2.0}
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(TABLES)
 def test_ranks_of_a_data_set_fill_all_places(table):
     m = len(table[0])
@@ -84,7 +84,7 @@ def test_ranks_of_a_data_set_fill_all_places(table):
     assert sums.tolist() == [m * (m + 1) / 2] * len(table)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(TABLES, st.randoms(use_true_random=False))
 def test_order_of_rows_changes_nothing(table, random):
     cells = cells_of(table)
@@ -93,7 +93,7 @@ def test_order_of_rows_changes_nothing(table, random):
     pd.testing.assert_frame_equal(average_ranks(cells.iloc[order]), average_ranks(cells))
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(TABLES)
 def test_no_method_is_ranked_above_the_best_mean(table):
     cells = cells_of(table)
@@ -194,7 +194,7 @@ def test_cells_of_other_domains_count_nowhere():
     assert rank_columns(cells, ["d0", "d2"])["avg_rank"].isna().all()
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(TABLES, st.randoms(use_true_random=False))
 def test_rank_columns_do_not_depend_on_the_order_of_rows_or_domains(table, random):
     cells = cells_of(table)

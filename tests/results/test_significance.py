@@ -62,7 +62,7 @@ def test_methods_that_always_agree_do_not_differ(test):
 
 
 @pytest.mark.parametrize("test", [wilcoxon_p, sign_test_p])
-@settings(max_examples=25, deadline=None)  # up to 13 pairs, all signs are counted
+@settings(max_examples=25)  # up to 13 pairs, all signs are counted
 @given(ACCURACIES)
 def test_paired_tests_are_symmetric(test, values):
     other = values[::-1]

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from results.analysis.bounds import (
@@ -26,7 +26,6 @@ def textbook_contrastive_loss(z, c, labels, tau):
     return cross_entropy(scores, pseudo) + cross_entropy(scores.T, pseudo)
 
 
-@settings(deadline=None)
 @given(seed=SEEDS, scale=st.floats(0.01, 50))
 def test_the_ncc_loss_is_never_below_theorem_3_1(random_task, seed, scale):
     z, labels = random_task(seed)
@@ -50,7 +49,6 @@ def test_theorem_3_1_is_not_empty_it_can_ask_for_more_than_zero(random_task):
     assert max(ncc_loss_bound(0.1 * random_task(seed)[0], random_task(seed)[1]).right for seed in range(50)) > 0.5
 
 
-@settings(deadline=None)
 @given(seed=SEEDS)
 def test_the_printed_right_side_of_theorem_3_1_is_never_above_zero(random_task, seed):
     z, labels = random_task(seed)
@@ -61,7 +59,6 @@ def test_the_printed_right_side_of_theorem_3_1_is_never_above_zero(random_task, 
     assert printed <= 1e-12
 
 
-@settings(deadline=None)
 @given(seed=SEEDS)
 def test_a_shared_linear_map_moves_the_gap_within_theorem_3_2(random_task, seed):
     z, labels = random_task(seed)
@@ -111,7 +108,6 @@ def test_theorem_3_2_says_when_it_has_no_cosine_to_speak_of(random_task):
         shared_map_bounds(z, labels, np.diag([1.0] * 7 + [0.0]))
 
 
-@settings(deadline=None)
 @given(seed=SEEDS, tau=st.floats(0.05, 20))
 def test_the_contrastive_loss_is_never_below_theorem_5_1_nor_below_its_floor(random_task, seed, tau):
     z, labels = random_task(seed)

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from results.analysis.gap import gap_norm, gap_vector
@@ -31,7 +31,6 @@ def test_opposite_points_have_the_largest_gap_there_is():
     assert gap_norm([[1.0, 0.0]], [[-3.0, 0.0]]) == 2.0
 
 
-@settings(deadline=None)
 @given(seed=st.integers(0, 10**6))
 def test_class_means_leave_no_gap_when_samples_weigh_or_shots_are_equal(random_task, seed):
     z, labels = random_task(seed)
@@ -54,7 +53,6 @@ def test_one_shot_of_every_class_leaves_no_gap_at_any_length(random_task):
     assert gap_norm(z, class_means(z, labels)) < 1e-12
 
 
-@settings(deadline=None)
 @given(seed=st.integers(0, 10**6), scale=st.floats(0.01, 100))
 def test_the_normalised_gap_is_at_most_two_and_blind_to_scale_and_rotation(random_task, seed, scale):
     z, labels = random_task(seed)

@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import wasserstein_distance
 
@@ -27,7 +27,6 @@ def coagulated(sigma, d=16, way=10, n=60, seed=0):
     return unit(centres[labels] + sigma / np.sqrt(d) * rng.normal(size=(way * n, d))), labels
 
 
-@settings(deadline=None)
 @given(seed=SEEDS)
 def test_alignment_and_uniformity_are_the_sums_over_pairs(random_task, seed):
     z, labels = random_task(seed)
@@ -130,7 +129,6 @@ def test_the_spectrum_of_a_cloud_of_known_variances():
     assert found.components_80 == 2
 
 
-@settings(deadline=None)
 @given(seed=SEEDS)
 def test_explained_variance_grows_to_one_and_few_points_span_few_directions(random_task, seed):
     z, _ = random_task(seed, d=12)

@@ -45,7 +45,7 @@ def test_awkward_names_are_shown_as_they_are_in_one_cell(make_board, awkward):
     assert {len(row) for row in rows} == {5}
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.text(string.printable + "é±†", min_size=1).filter(str.strip))
 def test_any_name_is_shown_as_it_is(make_board, name):
     (row,) = cells(make_board({"a": {"icons": [0.5, 0.5]}}, names={"a": name}, icons=2))[1:]

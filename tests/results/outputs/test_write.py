@@ -54,7 +54,7 @@ def test_every_format_is_written(rows, write, tmp_path):
     assert set(FORMATS.values()) < {*NAMES, "leaderboard.json"}
 
 
-@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_the_same_rows_in_any_order_give_the_same_bytes(rows, write, data):
     first = write(rows)

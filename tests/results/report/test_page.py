@@ -97,7 +97,7 @@ def test_names_stay_text(rows, plan, name):
     assert 'onerror=alert(1)>"' not in page
 
 
-@settings(deadline=None, max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**32 - 1))
 def test_the_same_rows_in_any_order_give_the_same_bytes(rows, plan, page, shuffled, seed):
     images = {"icons": DomainImages(classes=3, images=9, samples=[np.zeros((8, 8, 3), np.uint8)])}
