@@ -35,7 +35,7 @@ def _run() -> None:
         sys.exit(f"error: {stranger}")
     # Before torch is imported: idle threads sleep, so that processes do not steal each other's cores.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    from harness.cli import main as run
+    from harness.cli.app import main as run
 
     run()
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from benches.rows import Measurement, Setting, median_seconds, peak_growth_mib, row
-from harness.report import tabulated
+from harness.leaderboard import tabulated
 from results.entries import Entry
 from results.identity import Row
 from results.outputs.write import write_outputs

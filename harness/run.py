@@ -18,9 +18,9 @@ from harness.devices import deterministic_algorithms
 from harness.engines.choice import LOCAL
 from harness.engines.contract import Engine
 from harness.kept_logits import save_logits
+from harness.leaderboard import report
 from harness.manifest import write_manifest
 from harness.progress import Part, parts
-from harness.report import report
 from harness.request import Request
 from harness.run_inputs import Inputs, blocks_of, make_inputs
 from harness.vectors import cache_in_use

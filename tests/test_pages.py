@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from harness.cli import app
+from harness.cli.app import app
 
 REPO = Path(__file__).parents[1]
 PAGES = [REPO / "README.md", *sorted((REPO / "docs").glob("*.md"))]

@@ -13,7 +13,7 @@ import adapters
 from adapters import Support
 from adapters.checks import CHECKS, CheckResult, check_adapter
 from adapters.contract import Views
-from harness.check_command import narrow_backbone
+from harness.commands.check_adapter import narrow_backbone
 
 CHEATS = {}
 NAMES = [check.__name__ for check in CHECKS] + ["backbone_is_untouched"]

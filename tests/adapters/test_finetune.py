@@ -14,7 +14,7 @@ import backbones
 from adapters import BadHyperparameter, Support, finetune
 from adapters.checks import check_adapter
 from backbones.normalisation import normalised
-from harness.check_command import narrow_backbone
+from harness.commands.check_adapter import narrow_backbone
 
 BACKBONE = narrow_backbone()
 NETWORK = BACKBONE.module

@@ -14,10 +14,10 @@ from episodes.plan import plan_domain
 from episodes.sampling import EpisodeConfig, EpisodeSampler, SplitClasses
 from episodes.sources import pocket
 from episodes.spec import DatasetSpec, load_spec
+from harness.commands.estimate import SpecifiedDomain
 from harness.config import known_benchmarks, load_benchmark, setting_of
 from harness.domains import resolve, with_split
 from harness.errors import HarnessError
-from harness.estimate import SpecifiedDomain
 
 ALL = known_benchmarks()
 META_DATASET = [name for name in ALL if name.startswith("meta-dataset")]

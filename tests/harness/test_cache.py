@@ -15,7 +15,7 @@ from backbones.embeddings import StoreFacts
 from backbones.survey import survey_store
 from episodes.dataset import DatasetRecords
 from episodes.images import Images
-from harness import cache_command
+from harness.commands import cache as cache_command
 from harness.pixels import PixelChoice
 from harness.stores import open_store
 from results.files import files_under, in_use, sole_use

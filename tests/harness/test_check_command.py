@@ -6,8 +6,8 @@ import pytest
 from rich.console import Console
 
 from adapters import BadHyperparameter, UnknownAdapter
-from harness import check_command
-from harness.check_command import check, check_adapter
+from harness.commands import check_adapter as check_command
+from harness.commands.check_adapter import check, check_adapter
 
 MAPS = """
 from dataclasses import dataclass

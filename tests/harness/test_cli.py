@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from harness.cli_options import benchmark_names
+from harness.cli.options import benchmark_names
 
 
 def test_help_names_every_command_and_imports_nothing_heavy():

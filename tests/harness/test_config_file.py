@@ -5,7 +5,7 @@ import tomllib
 import pytest
 import typer
 
-from harness.cli import app
+from harness.cli.app import app
 from harness.config_file import write_config
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from harness import doctor
-from harness.doctor import examine
+from harness.commands import doctor
+from harness.commands.doctor import examine
 
 
 def states(findings):

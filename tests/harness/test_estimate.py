@@ -13,10 +13,10 @@ from rich.console import Console
 import backbones
 from episodes.known_datasets import KNOWN, stand_in
 from episodes.spec import SPLITS
-from harness import estimate as estimating
+from harness.commands import estimate as estimating
+from harness.commands.estimate import images_per_second
+from harness.commands.plan import Asked, Means, show_plan, show_what_it_takes
 from harness.errors import HarnessError
-from harness.estimate import images_per_second
-from harness.plan_command import Asked, Means, show_plan, show_what_it_takes
 
 opened: list[str] = []
 """Every file that is opened while this list is being filled; an audit hook cannot be taken away again."""

@@ -9,7 +9,7 @@ import pytest
 from episodes.plan import plan_domain
 from episodes.sampling import EpisodeConfig
 from episodes.spec import DatasetSpec
-from harness import estimate_methods
+from harness.commands import estimate_methods
 from harness.inputs import make_task
 
 LOOKS_AT_IMAGES = """\

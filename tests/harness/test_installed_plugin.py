@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.check_command import check
+from harness.commands.check_adapter import check
 
 TINY = Path(__file__).parents[1] / "adapters" / "plugins" / "tiny_distribution"
 

@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from harness.check_command import check
+from harness.commands.check_adapter import check
+from harness.commands.new_adapter import new_adapter
 from harness.errors import HarnessError
-from harness.new_adapter import new_adapter
 
 
 @pytest.fixture

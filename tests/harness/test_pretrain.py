@@ -1,4 +1,4 @@
-"""`harness.pretrain` on two tiny data sets that have train and valid classes."""
+"""`harness.commands.pretrain` on two tiny data sets that have train and valid classes."""
 
 import numpy as np
 import pytest
@@ -8,8 +8,8 @@ import backbones
 from episodes.dataset import DatasetRecords
 from episodes.sources import pocket
 from episodes.writing import write_images
+from harness.commands.pretrain import labelled_images, pretrain
 from harness.errors import HarnessError
-from harness.pretrain import labelled_images, pretrain
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def tiny_domains(tmp_path, flat_spec, monkeypatch):
         classes = [images_of(10 * offset + i, 6) for i in range(8)]
         write_images(tmp_path / name, flat_spec(name, (3, 5, 0), [6] * 8), classes)
     monkeypatch.setattr(pocket, "records_folder", lambda domain, cache: tmp_path / domain)
-    monkeypatch.setattr("harness.pretrain.SEEN_DOMAINS", ("reds", "blues"))
+    monkeypatch.setattr("harness.commands.pretrain.SEEN_DOMAINS", ("reds", "blues"))
     return ("reds", "blues")
 
 

@@ -20,9 +20,9 @@ from episodes.sources import folder as folder_source
 from episodes.spec import load_spec
 from episodes.splits import official_split
 from episodes.writing import ClassSource
-from harness import records_build
+from harness.commands import records_build
+from harness.commands.records_build import build_records
 from harness.errors import HarnessError
-from harness.records_build import build_records
 
 OPTIONS = {"name": None, "splits": None, "all_in": None, "tfds_splits": None, "skip_unreadable": False}
 

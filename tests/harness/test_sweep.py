@@ -8,8 +8,8 @@ import pytest
 
 import adapters
 import backbones
+from harness.commands.sweep import configurations
 from harness.errors import HarnessError
-from harness.sweep_command import configurations
 
 SHIPPED = Path(backbones.__file__).parent / "shipped" / "resnet18-pocket"
 

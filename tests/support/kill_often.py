@@ -16,11 +16,11 @@ from pathlib import Path
 
 import torch  # noqa: F401  (what a run imports, once for all)
 
-import harness.run_command  # noqa: F401
+import harness.commands.run  # noqa: F401
 import results.leaderboard
 import results.outputs.write
 import results.render  # noqa: F401
-from harness.cli import main
+from harness.cli.app import main
 from results.store import ResultStore
 
 OPTIONS = ["run", "tiny.toml", "--records", "records", "--tasks", "100", "--adapters", "ncc,ridge", "--workers", "1"]

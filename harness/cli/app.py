@@ -7,22 +7,22 @@ from typing import Annotated
 
 import typer
 
-from harness.cli_adapters import check_adapter, new_adapter
-from harness.cli_analyse import app as analyse_app
-from harness.cli_cache import app as cache_app
-from harness.cli_compare import compare
-from harness.cli_doctor import doctor
-from harness.cli_leaderboard import leaderboard
-from harness.cli_merge import merge
-from harness.cli_options import BenchmarkName, Datasets, Json, Out, Records, Seed, Split, Tasks
-from harness.cli_published import app as published_app
-from harness.cli_records import app as records_app
-from harness.cli_report import report
-from harness.cli_rerun import rerun
-from harness.cli_run import run
-from harness.cli_show import show
-from harness.cli_sweep import sweep
-from harness.cli_weights import app as weights_app
+from harness.cli.adapters import check_adapter, new_adapter
+from harness.cli.analyse import app as analyse_app
+from harness.cli.cache import app as cache_app
+from harness.cli.compare import compare
+from harness.cli.doctor import doctor
+from harness.cli.leaderboard import leaderboard
+from harness.cli.merge import merge
+from harness.cli.options import BenchmarkName, Datasets, Json, Out, Records, Seed, Split, Tasks
+from harness.cli.published import app as published_app
+from harness.cli.records import app as records_app
+from harness.cli.report import report
+from harness.cli.rerun import rerun
+from harness.cli.run import run
+from harness.cli.show import show
+from harness.cli.sweep import sweep
+from harness.cli.weights import app as weights_app
 from harness.config_file import with_config
 from harness.console import console, fail, names
 
@@ -94,7 +94,7 @@ def plan(
     if backbone is not None and not dry_run:
         fail("error: --backbone says whose speed --dry-run measures; add --dry-run or leave it out", 2)
 
-    from harness.plan_command import Asked, Means, show_plan, show_what_it_takes
+    from harness.commands.plan import Asked, Means, show_plan, show_what_it_takes
 
     asked = Asked(benchmark, names(datasets), tasks, split, seed, records)
     if dry_run:
@@ -106,7 +106,7 @@ def plan(
 @app.command("ls")
 def list_everything(as_json: Json = False) -> None:
     """List benchmarks with their domains, adapters and backbones."""
-    from harness.list_command import show_known
+    from harness.commands.ls import show_known
 
     show_known(console(), as_json=as_json)
 
@@ -127,9 +127,9 @@ def pretrain(
     ] = "float32",
 ) -> None:
     """Train a backbone on the pocket suite's train classes (shared trunk, one linear head per domain)."""
+    from harness.commands.pretrain import pretrain as pretrain_backbone
+    from harness.commands.weights import parse_widths
     from harness.domains import cache_folder
-    from harness.pretrain import pretrain as pretrain_backbone
-    from harness.weights_commands import parse_widths
 
     pretrain_backbone(
         out,

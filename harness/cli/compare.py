@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli_options import Json
+from harness.cli.options import Json
 from harness.console import console, names
 
 FORM = "ADAPTER[@BACKBONE[:CONFIG]], as in url, 'url(lr=0.5)', url@:fixed, url@resnet18-pocket:bfloat16."
@@ -22,6 +22,6 @@ def compare(
     as_json: Json = False,
 ) -> None:
     """Say whether A is better than B on the same episodes: where, by how much, how sure."""
-    from harness.compare_command import show_comparison
+    from harness.commands.compare import show_comparison
 
     show_comparison(console(), a, b, out=out, plan=plan, domains=names(domains), as_json=as_json)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli_options import Datasets, Device, Records, Seed, Split, Workers
+from harness.cli.options import Datasets, Device, Records, Seed, Split, Workers
 from harness.console import console, fail, names
 
 app = typer.Typer(no_args_is_help=True)
@@ -41,8 +41,8 @@ def gap(
     if episodes is not None and records is not None:
         fail("error: --episodes brings its own images, so that --records has no use; leave out one of them", 2)
 
-    from harness.analyse_command import analyse_gap
     from harness.build_request import build_request
+    from harness.commands.analyse import analyse_gap
 
     request = build_request(
         benchmark,

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli_options import Json
+from harness.cli.options import Json
 from harness.console import console
 
 
@@ -14,7 +14,7 @@ def check_adapter(
     as_json: Json = False,
 ) -> None:
     """Try an adapter on small made-up tasks: does it keep the contract? Exit status 1 if a check fails."""
-    from harness.check_command import check_adapter as check
+    from harness.commands.check_adapter import check_adapter as check
 
     if not check(console(), adapter, as_json=as_json):
         raise typer.Exit(1)
@@ -24,6 +24,6 @@ def new_adapter(
     name: Annotated[str, typer.Argument(help="Small letters, digits and dashes, as in my-method.")],
 ) -> None:
     """Write a working adapter file and its test into this folder, to start a method from."""
-    from harness.new_adapter import new_adapter as write
+    from harness.commands.new_adapter import new_adapter as write
 
     write(console(), name, Path())

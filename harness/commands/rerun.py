@@ -15,13 +15,13 @@ import pandas as pd
 from rich.console import Console
 
 from harness.cells import Run, prepare
+from harness.commands.run import request_of
 from harness.config import benchmark_file
 from harness.console import print_json, say
 from harness.errors import HarnessError
 from harness.manifest_facts import file_hash, identities, keys_of, rows_hash
 from harness.read_manifest import Manifest, read_manifest
 from harness.run import carry_out
-from harness.run_command import request_of
 from results.files import write_whole
 from results.rerun import compare_rows, comparison_as_json, counted, rows_of, unequal, write_comparison
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli_options import Json, Out
+from harness.cli.options import Json, Out
 from harness.console import console, fail
 
 
@@ -37,7 +37,7 @@ def leaderboard(
     if as_json and (kind or beside):
         fail(f"error: {given[0]} is not printed as JSON; leave out it or --json", 2)
 
-    from harness.report import print_leaderboard, show_evidence, show_leaderboard, show_plans
+    from harness.commands.leaderboard import print_leaderboard, show_evidence, show_leaderboard, show_plans
 
     if plans:
         show_plans(console(), out, as_json=as_json)

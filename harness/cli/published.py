@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli_options import Json
+from harness.cli.options import Json
 from harness.console import console
 
 app = typer.Typer(help="Tables of papers, as printed: list, show, check.")
@@ -20,7 +20,7 @@ def published(context: typer.Context, as_json: Json = False) -> None:
 @app.command("ls")
 def list_tables(as_json: Json = False) -> None:
     """List all tables with their sources."""
-    from harness.published_commands import list_tables
+    from harness.commands.published import list_tables
 
     list_tables(console(), as_json=as_json)
 
@@ -30,7 +30,7 @@ def show(
     table: Annotated[str, typer.Argument(help="As `metabench published` lists it.")], as_json: Json = False
 ) -> None:
     """Print a table as the paper has it, with its averages and ranks recomputed."""
-    from harness.published_commands import show_table
+    from harness.commands.published import show_table
 
     show_table(console(), table, as_json=as_json)
 
@@ -38,6 +38,6 @@ def show(
 @app.command()
 def check(as_json: Json = False) -> None:
     """List printed averages and ranks that do not follow from their cells, and all other doubts. Exit status 0."""
-    from harness.published_commands import check_tables
+    from harness.commands.published import check_tables
 
     check_tables(console(), as_json=as_json)

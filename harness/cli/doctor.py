@@ -4,7 +4,7 @@ from pathlib import Path
 
 import typer
 
-from harness.cli_options import Json, Out, Records
+from harness.cli.options import Json, Out, Records
 from harness.console import console, print_json
 
 
@@ -14,7 +14,7 @@ def doctor(
     as_json: Json = False,
 ) -> None:
     """Look at what a run needs: torch, devices, limits, disk, caches, records. Exit status 1 if something fails."""
-    from harness.doctor import examine, show
+    from harness.commands.doctor import examine, show
     from harness.domains import cache_folder
 
     findings = examine(out=out, cache=cache_folder(), records=records)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli_options import Json
+from harness.cli.options import Json
 from harness.console import console, names
 
 app = typer.Typer(help="Bring in weights of your own.", no_args_is_help=True)
@@ -40,7 +40,7 @@ def import_weights(
     ] = None,
 ) -> None:
     """Turn a checkpoint into a backbone, strictly and without unpickling code."""
-    from harness.weights_commands import import_weights as import_checkpoint
+    from harness.commands.weights import import_weights as import_checkpoint
 
     import_checkpoint(
         console(),
@@ -62,6 +62,6 @@ def show(
     as_json: Json = False,
 ) -> None:
     """Check a backbone's weights against its card, and print the card."""
-    from harness.weights_commands import show_weights
+    from harness.commands.weights import show_weights
 
     show_weights(console(), backbone, as_json=as_json)

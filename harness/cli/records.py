@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli_options import Json
+from harness.cli.options import Json
 from harness.console import console, names
 
 app = typer.Typer(help="Make records of your own images, or check a folder of records.", no_args_is_help=True)
@@ -23,8 +23,8 @@ def check(
 
     Reads every record: both checksums, its label, its image, and whether Traffic signs lie in track order.
     """
+    from harness.commands.records_check import check_records
     from harness.devices import default_workers
-    from harness.records_check import check_records
 
     workers = workers or default_workers("cpu")
     if not check_records(
@@ -58,7 +58,7 @@ def build(
 
     A build that was stopped goes on where it was when the same command is given again.
     """
-    from harness.records_build import build_records
+    from harness.commands.records_build import build_records
 
     build_records(
         console(),

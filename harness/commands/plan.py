@@ -12,12 +12,12 @@ from rich.table import Table
 from episodes.plan import DomainPlan
 from episodes.plan_file import save_plan
 from harness.build_request import checked_split, methods_of, network_of
+from harness.commands.estimate import estimate, estimate_as_json
+from harness.commands.estimate_methods import Methods
+from harness.commands.estimate_table import show_estimate
 from harness.config import Benchmark, Domain, load_benchmark
 from harness.console import print_json
 from harness.domains import cache_folder, resolve
-from harness.estimate import estimate, estimate_as_json
-from harness.estimate_methods import Methods
-from harness.estimate_table import show_estimate
 from harness.methods import checked_hyper
 from harness.planned import Planned, check_dump, dump_episodes, sample_episodes
 

@@ -18,10 +18,10 @@ from episodes.errors import BadSpec, MissingSource
 from episodes.known_datasets import KNOWN, stand_in
 from episodes.plan import DomainPlan, Plan, plan_domain
 from episodes.spec import SPEC_FILE, DatasetSpec, load_spec
+from harness.commands.estimate_methods import Methods, MethodTime, time_methods
 from harness.config import Benchmark, Domain
 from harness.domains import check_records, domain_folder, lies_under_records, with_split
 from harness.errors import HarnessError
-from harness.estimate_methods import Methods, MethodTime, time_methods
 from harness.progress import bar
 
 if TYPE_CHECKING:

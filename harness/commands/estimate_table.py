@@ -9,7 +9,7 @@ from rich.filesize import decimal
 from rich.table import Table
 from rich.text import Text
 
-from harness.estimate import Estimate, Size
+from harness.commands.estimate import Estimate, Size
 
 COLUMNS = ("data set", "ways\nmean", "images\ndrawn", "distinct\nimages", "embeddings", "time to\nembed")
 

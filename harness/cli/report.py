@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli_options import Out
+from harness.cli.options import Out
 from harness.console import console
 
 
@@ -22,6 +22,6 @@ def report(
     ] = None,
 ) -> None:
     """Write a plan's leaderboard, figures, domains and runs as one self-contained page."""
-    from harness.report_page import write_report
+    from harness.commands.report import write_report
 
     write_report(console(), out, plan, to=to or out / "report.html", baseline=baseline, records=records)

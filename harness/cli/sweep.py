@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli_options import Datasets, Device, Json, Out, Records, Seed, Tasks, Workers
+from harness.cli.options import Datasets, Device, Json, Out, Records, Seed, Tasks, Workers
 from harness.console import console, fail, names
 
 
@@ -34,7 +34,7 @@ def sweep(
 
     start_ahead(device, workers)
 
-    from harness.sweep_command import sweep_grid
+    from harness.commands.sweep import sweep_grid
 
     options = {
         "datasets": names(datasets),

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli_options import Json
+from harness.cli.options import Json
 from harness.console import console, fail
 
 
@@ -23,7 +23,7 @@ def rerun(
     as_json: Json = False,
 ) -> None:
     """Repeat a run from nothing, and compare every row with the original; exit status 1 where any differs."""
-    from harness.rerun_command import repeat
+    from harness.commands.rerun import repeat
 
     asked = {"device": device, "workers": workers, "engine": engine, "address": address}
     changes = {name: value for name, value in asked.items() if value is not None}

@@ -12,11 +12,11 @@ from rich.console import Console
 import adapters
 from harness.build_request import backbone_choice
 from harness.cells import Run, prepare
+from harness.commands.run import request_of
 from harness.config_file import write_config
 from harness.console import print_json, say
 from harness.errors import HarnessError
 from harness.run import carry_out
-from harness.run_command import request_of
 from results.entries import name_methods
 from results.identity import canonical_hash
 from results.leaderboard import COLUMNS

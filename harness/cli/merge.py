@@ -19,6 +19,6 @@ def merge(
     ] = 0.0,
 ) -> None:
     """Unite the results of several machines, and print the leaderboard. Merging again changes nothing."""
-    from harness.merge_command import merge_folders
+    from harness.commands.merge import merge_folders
 
     merge_folders(out, inputs, plan=plan, tolerance=tolerance, console=console())

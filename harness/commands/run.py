@@ -10,12 +10,12 @@ from typing import Any
 from rich.console import Console
 
 from harness.build_request import build_request
-from harness.cli_stats import show_seeds
+from harness.commands.plan import Asked, Means, show_what_it_takes
+from harness.commands.statistics import show_seeds
 from harness.console import names, say
 from harness.devices import checked_device, default_workers
 from harness.engines.choice import checked_engine
 from harness.errors import HarnessError
-from harness.plan_command import Asked, Means, show_what_it_takes
 from harness.request import Request
 from harness.run import run
 from harness.shards import parse_shard

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli_options import BenchmarkName, Datasets, Device, Out, Records, Split, Tasks, Workers
+from harness.cli.options import BenchmarkName, Datasets, Device, Out, Records, Split, Tasks, Workers
 from harness.config_file import was_given
 from harness.console import collecting_later, console, fail, names
 
@@ -101,8 +101,8 @@ def run(
         start_ahead(device, workers)
 
     with collecting_later():
-        from harness.run_command import dry_run as say_what_it_takes
-        from harness.run_command import run_seeds
+        from harness.commands.run import dry_run as say_what_it_takes
+        from harness.commands.run import run_seeds
 
     options = {
         "adapters": adapters,

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli_options import Out, Records, Seed, Split, Tasks
+from harness.cli.options import Out, Records, Seed, Split, Tasks
 from harness.console import console
 
 
@@ -28,7 +28,7 @@ def show(
     ] = None,
 ) -> None:
     """Draw one episode: support by class, queries with truth and prediction; print its logits and losses."""
-    from harness.show_command import show_episode
+    from harness.commands.show import show_episode
 
     show_episode(
         console(),

@@ -6,7 +6,7 @@ from pathlib import Path
 from rich.console import Console
 
 from harness.console import say
-from harness.report import report
+from harness.leaderboard import report
 from results.files import files_under, write_whole
 from results.merge import Merged, merge
 from results.run_lock import sole_runner
