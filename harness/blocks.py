@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -221,7 +222,9 @@ def _told(block: Block, episodes: str) -> Iterator[None]:
         yield
     except HarnessError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
+        if isinstance(error, SystemExit) and error.code == 128 + signal.SIGTERM:  # not the plug-in: metabench.py
+            raise
         where = f"adapter {block.adapter!r}, {block.data.plan.domain}, episode {episodes}"
         raise HarnessError(f"{where}: {type(error).__name__}: {error} (--traceback shows the place)") from error
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from harness.manifest_facts import FORMAT, identities, options_facts, row_facts, surroundings
+from harness.manifest_facts import FORMAT, identities, row_facts, surroundings
 from results.files import write_whole
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def write_manifest(run: "Run", store: "ResultStore", *, embedded: int, computed:
         "images_embedded": embedded,
         "episodes_computed": computed,
         "command": sys.argv[1:],
-        **({} if request.options is None else options_facts(request.options)),
+        **(request.options or {}),
         **row_facts(run, store),
         **surroundings(),
         "finished": now.isoformat(timespec="seconds"),

@@ -21,7 +21,8 @@ FORMAT = 2
 
 
 def options_facts(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of a run as JSON has them, the folder that relative paths start from, and the benchmark's file."""
+    """The options of a run as JSON has them, the folder that relative paths start from, and the benchmark's file, as it
+    is when the run begins."""
     file = benchmark_file(options["benchmark"])
     return {
         "options": {name: str(value) if isinstance(value, Path) else value for name, value in options.items()},

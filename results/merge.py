@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import NamedTuple
 
-from results.database import connect, explain, reading
+from results.database import connect, reading
 from results.entries import Entry
 from results.errors import MergeError, StoreError
 from results.identity import Row
@@ -18,6 +17,11 @@ from results.merged_plans import Source, check_same_plan, common_plans, plans_of
 ROW_FIELDS = tuple(field.name for field in fields(Row))
 ENTRY_FIELDS = tuple(field.name for field in fields(Entry))
 ROWS_AT_ONCE = 500  # keys of one query
+ROWS_OF_PLAN = (
+    f"SELECT {', '.join(f'rows.{name}' for name in ROW_FIELDS)} FROM plan_domains"
+    " JOIN plan_episodes USING (plan_hash, domain) JOIN rows USING (domain, records_hash, episode_hash)"
+    " WHERE plan_domains.plan_hash = ?"
+)
 DECIDES = {"adapter_hash": "configuration", "backbone_hash": "weights", "flags": "options", "seen": "seen or unseen"}
 
 
@@ -49,7 +53,7 @@ def merge(out: Path, inputs: Sequence[Path], *, plan: str | None = None, toleran
     Raises MergeError, naming store and plan, method or row: for stores with other plans (unless `plan` picks one that
     all have), other images of a domain, other configurations under one name, and accuracies beyond the tolerance.
     """
-    _check_paths(out, inputs)
+    check_paths(out, inputs)
     made = not out.exists()
     try:
         with ExitStack() as stack:
@@ -57,7 +61,7 @@ def merge(out: Path, inputs: Sequence[Path], *, plan: str | None = None, toleran
             target = Source(out, stack.enter_context(closing(connect(out))))
             filled = plan is None and plans_of(target)
             plans = common_plans([*([target] if filled else []), *sources], plan)
-            with _transaction(target):
+            with target.transaction():
                 stores = [_add(target, source, plans, tolerance) for source in sources]
             return Merge(plans, stores)
     except BaseException:
@@ -66,8 +70,11 @@ def merge(out: Path, inputs: Sequence[Path], *, plan: str | None = None, toleran
         raise
 
 
-def _check_paths(out: Path, inputs: Sequence[Path]) -> None:
+def check_paths(out: Path, inputs: Sequence[Path]) -> None:
+    """Raise StoreError or MergeError, naming it, for an input that is not there or is the store that is merged into."""
     for path in inputs:
+        if not path.is_file():
+            raise StoreError(f"{path}: no such result store")
         if path.resolve() == out.resolve():
             raise MergeError(f"{path}: is what the others are merged into; what it holds stays, so leave it out")
 
@@ -75,46 +82,43 @@ def _check_paths(out: Path, inputs: Sequence[Path]) -> None:
 def _add(target: Source, source: Source, plans: Sequence[str], tolerance: float) -> Merged:
     counts = [0, 0, 0]
     for plan in plans:
-        with _named(target):
-            _add_plan(target, source, plan)
-            _add_entries(target, source, plan)
-        for chunk in _rows(source, plan):
-            with _named(target):
-                for i, count in enumerate(_add_rows(target, source, chunk, tolerance)):
-                    counts[i] += count
+        _add_plan(target, source, plan)
+        _add_entries(target, source, plan)
+        for rows in source.portions(ROWS_OF_PLAN, (plan,), ROWS_AT_ONCE):
+            for i, count in enumerate(_add_rows(target, source, rows, tolerance)):
+                counts[i] += count
     return Merged(source.path, *counts)
 
 
 def _add_plan(target: Source, source: Source, plan: str) -> None:
     check_same_plan(target, source, plan)
-    facts = source.connection.execute("SELECT * FROM plans WHERE plan_hash = ?", (plan,)).fetchone()
-    target.connection.execute(
+    target.write(
         "INSERT INTO plans VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (plan_hash) DO UPDATE SET"
         " created = min(created, excluded.created), last_used = max(last_used, excluded.last_used),"
         " setting = max(setting, excluded.setting)",  # one of them may come from an older store, which has ""
-        facts,
+        source.fetch("SELECT * FROM plans WHERE plan_hash = ?", (plan,)),
     )
     for table in ("plan_domains", "plan_episodes"):
-        found = source.connection.execute(f"SELECT * FROM {table} WHERE plan_hash = ?", (plan,))
-        target.connection.executemany(f"INSERT INTO {table} VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING", found)
+        found = source.fetch(f"SELECT * FROM {table} WHERE plan_hash = ?", (plan,))
+        target.write(f"INSERT INTO {table} VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING", found)
 
 
 def _add_entries(target: Source, source: Source, plan: str) -> None:
     """Entries by method, backbone and domain; one backbone has the same weights in all of a plan's entries."""
     columns, marks = ", ".join(ENTRY_FIELDS), ", ".join("?" * (1 + len(ENTRY_FIELDS)))
     query = f"SELECT {columns} FROM plan_entries WHERE plan_hash = ?"
-    for values in source.connection.execute(query, (plan,)).fetchall():
+    for values in source.fetch(query, (plan,)):
         entry = dict(zip(ENTRY_FIELDS, values, strict=True))
-        same = target.connection.execute(
+        same = target.fetch(
             f"{query} AND backbone = ? AND (backbone_hash <> ? OR (method = ? AND domain = ?))",
             (plan, entry["backbone"], entry["backbone_hash"], entry["method"], entry["domain"]),
         )
-        for found in (dict(zip(ENTRY_FIELDS, other, strict=True)) for other in same.fetchall()):
+        for found in (dict(zip(ENTRY_FIELDS, other, strict=True)) for other in same):
             _check_same_entry(target, source, entry, found)
-        target.connection.execute(
+        target.write(
             f"INSERT INTO plan_entries (plan_hash, {columns}) VALUES ({marks}) ON CONFLICT DO UPDATE SET"
             " contaminated = max(contaminated, excluded.contaminated)",
-            (plan, *values),
+            [(plan, *values)],
         )
 
 
@@ -127,23 +131,11 @@ def _check_same_entry(target: Source, source: Source, entry: dict[str, str], fou
         )
 
 
-def _rows(source: Source, plan: str) -> Iterator[list[tuple]]:
-    """The rows of a plan in portions, as they come from the file."""
-    cursor = source.connection.execute(
-        f"SELECT {', '.join(f'rows.{name}' for name in ROW_FIELDS)} FROM plan_domains"
-        " JOIN plan_episodes USING (plan_hash, domain) JOIN rows USING (domain, records_hash, episode_hash)"
-        " WHERE plan_domains.plan_hash = ?",
-        (plan,),
-    )
-    while chunk := cursor.fetchmany(ROWS_AT_ONCE):
-        yield chunk
-
-
 def _add_rows(target: Source, source: Source, rows: list[tuple], tolerance: float) -> tuple[int, int, int]:
     """How many rows these are, how many of them are new, and how many are there with another accuracy."""
     at, marks = {name: i for i, name in enumerate(ROW_FIELDS)}, ", ".join("?" * len(rows))
     keys = [row[at["key"]] for row in rows]
-    stored = dict(target.connection.execute(f"SELECT key, accuracy FROM rows WHERE key IN ({marks})", keys))
+    stored = dict(target.fetch(f"SELECT key, accuracy FROM rows WHERE key IN ({marks})", keys))
     differing = 0
     for row in rows:
         accuracy = row[at["accuracy"]]
@@ -157,27 +149,5 @@ def _add_rows(target: Source, source: Source, rows: list[tuple], tolerance: floa
             )
     new = [row for row in rows if row[at["key"]] not in stored]
     values = ", ".join("?" * len(ROW_FIELDS))
-    target.connection.executemany(f"INSERT INTO rows ({', '.join(ROW_FIELDS)}) VALUES ({values})", new)
+    target.write(f"INSERT INTO rows ({', '.join(ROW_FIELDS)}) VALUES ({values})", new)
     return len(rows), len(new), differing
-
-
-@contextmanager
-def _transaction(target: Source) -> Iterator[None]:
-    with _named(target):
-        target.connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        with _named(target):
-            target.connection.execute("COMMIT")
-    finally:
-        if target.connection.in_transaction:
-            target.connection.execute("ROLLBACK")
-
-
-@contextmanager
-def _named(target: Source) -> Iterator[None]:
-    """Errors of the store that is written to; others are the inputs' own (`reading`)."""
-    try:
-        yield
-    except sqlite3.Error as error:
-        raise StoreError(explain(target.path, error)) from error

@@ -3,20 +3,65 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from results.errors import MergeError
+from results.database import explain
+from results.errors import MergeError, StoreError
 
 FACTS = ("benchmark", "split", "seed", "tasks", "setting")
 
 
 class Source(NamedTuple):
-    """An open store and the file's name."""
+    """An open store and the file's name. Whatever goes wrong with it is a StoreError that names this one of them."""
 
     path: Path
     connection: sqlite3.Connection
+
+    def fetch(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
+        """All that a query finds."""
+        with self._named():
+            return self.connection.execute(query, values).fetchall()
+
+    def portions(self, query: str, values: Sequence[Any], size: int) -> Iterator[list[Any]]:
+        """What a query finds, `size` rows at a time."""
+        with self._named():
+            cursor = self.connection.execute(query, values)
+        while True:
+            with self._named():
+                found = cursor.fetchmany(size)
+            if not found:
+                return
+            yield found
+
+    def write(self, statement: str, rows: Iterable[Sequence[Any]]) -> None:
+        """Execute a statement with the values of each row."""
+        with self._named():
+            self.connection.executemany(statement, rows)
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All that is written in this block, or nothing."""
+        self._command("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._command("COMMIT")
+        finally:
+            if self.connection.in_transaction:
+                self._command("ROLLBACK")
+
+    def _command(self, command: str) -> None:
+        with self._named():
+            self.connection.execute(command)
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise StoreError(explain(self.path, error)) from error
 
 
 def common_plans(sources: Sequence[Source], chosen: str | None) -> list[str]:
@@ -63,8 +108,7 @@ def _chosen(sources: Sequence[Source], held: Sequence[list[str]], chosen: str) -
 
 def plans_of(source: Source) -> list[str]:
     """Hashes of the plans of a store, the oldest first."""
-    found = source.connection.execute("SELECT plan_hash FROM plans ORDER BY created, plan_hash")
-    return [plan for (plan,) in found]
+    return [plan for (plan,) in source.fetch("SELECT plan_hash FROM plans ORDER BY created, plan_hash")]
 
 
 def _difference(source: Source, plan: str, other: Source, plans: Sequence[str]) -> str:
@@ -94,10 +138,11 @@ def _ways(source: Source, plan: str, other: Source, candidate: str) -> list[str]
 
 
 def _facts(source: Source, plan: str) -> tuple:
-    return source.connection.execute(f"SELECT {', '.join(FACTS)} FROM plans WHERE plan_hash = ?", (plan,)).fetchone()
+    (facts,) = source.fetch(f"SELECT {', '.join(FACTS)} FROM plans WHERE plan_hash = ?", (plan,))
+    return facts
 
 
 def _records(source: Source, plan: str) -> dict[str, str]:
     """The fingerprint of each domain's images, in display order."""
     query = "SELECT domain, records_hash FROM plan_domains WHERE plan_hash = ? ORDER BY position"
-    return dict(source.connection.execute(query, (plan,)))
+    return dict(source.fetch(query, (plan,)))

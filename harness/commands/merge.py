@@ -8,7 +8,7 @@ from rich.console import Console
 from harness.console import say
 from harness.leaderboard import report
 from results.files import files_under, write_whole
-from results.merge import Merged, merge
+from results.merge import Merged, check_paths, merge
 from results.run_lock import sole_runner
 from results.store import ResultStore
 
@@ -23,8 +23,10 @@ def merge_folders(out: Path, inputs: Sequence[Path], *, plan: str | None, tolera
     def waiting(runner: str) -> None:
         say(console, f"waiting   {runner} runs into {out} now")
 
+    stores = [_store(path) for path in inputs]
+    check_paths(out / STORE, stores)  # before `out` is made
     with sole_runner(out, waiting):
-        done = merge(out / STORE, [_store(path) for path in inputs], plan=plan, tolerance=tolerance)
+        done = merge(out / STORE, stores, plan=plan, tolerance=tolerance)
         for folder in map(_folder, inputs):
             _copy_beside(folder, out)
     for merged in done.stores:

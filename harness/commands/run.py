@@ -16,6 +16,7 @@ from harness.console import names, say
 from harness.devices import checked_device, default_workers
 from harness.engines.choice import checked_engine
 from harness.errors import HarnessError
+from harness.manifest_facts import options_facts
 from harness.request import Request
 from harness.run import run
 from harness.shards import parse_shard
@@ -64,7 +65,7 @@ def dry_run(seeds: str, benchmark: str, *, options: Mapping[str, Any], console: 
 def request_of(benchmark: str, *, out: Path, options: Mapping[str, Any]) -> Request:
     """The request of a run that knows what it was made of."""
     request = build_request(benchmark, out=out, **options)
-    return dataclasses.replace(request, options={"benchmark": benchmark, **options})
+    return dataclasses.replace(request, options=options_facts({"benchmark": benchmark, **options}))
 
 
 def parse_seeds(text: str) -> list[int]:

@@ -90,9 +90,11 @@ class LocalEngine:
                         except WorkerLost as error:
                             self._begin_again(worker, work, begun, under_way, error)
                             continue
-                        self._begin(worker, work, _next(waiting, sharing), under_way)
-                        sharing.keep([other.shared for other in under_way.values()])
-                        yield begun.unit, result
+                        try:
+                            self._begin(worker, work, _next(waiting, sharing), under_way)
+                            sharing.keep([other.shared for other in under_way.values()])
+                        finally:  # what is done is told of, whatever becomes of the next one
+                            yield begun.unit, result
             finally:
                 if under_way:  # somebody lost interest; what they are at is nobody's any more
                     self._end()

@@ -136,7 +136,7 @@ class Worker:
         """What came of the unit; waits for it. Raises what the work raised, and WorkerLost."""
         try:
             done, answer = self.connection.recv()
-        except (EOFError, ConnectionResetError):
+        except (EOFError, OSError):  # OSError: it ended in the middle of an answer
             raise WorkerLost(self._how()) from None
         if not done:
             raise answer
@@ -150,9 +150,11 @@ class Worker:
 
     def _how(self) -> str:
         self._process.join(5)
-        code = self._process.exitcode
-        killed = f"ended by signal {-code}, of which 9 often means out of memory" if code and code < 0 else "ended"
-        return f"a worker process {killed}" if killed == "ended" else f"a worker process was {killed}"
+        code = self._process.exitcode or 0
+        if code >= 0:
+            return "a worker process ended"
+        often = " (often out of memory)" if -code == signal.SIGKILL else ""
+        return f"a worker process was ended by signal {-code}{often}"
 
 
 def _serve(connection: Connection, device: str, environment: Mapping[str, str]) -> None:
@@ -191,6 +193,8 @@ def on_device(unit: Unit, device: str) -> Any:
 def sendable(error: Exception) -> Exception:
     """The error with its traceback as a note, which travels where the traceback itself does not. Of errors that are not
     ours only the words: they may not survive the way."""
-    told = error if isinstance(error, USER_ERRORS) else RuntimeError(f"{type(error).__name__}: {error}")
+    foreign = isinstance(error, OSError) and type(error).__module__ != "builtins"  # as urllib's HTTPError
+    ours = isinstance(error, USER_ERRORS) and not foreign
+    told = error if ours else RuntimeError(f"{type(error).__name__}: {error}")
     told.add_note("in a worker process:\n" + "".join(traceback.format_exception(error)))
     return told

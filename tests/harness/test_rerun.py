@@ -1,6 +1,7 @@
 """A run repeated from its manifest."""
 
 import csv
+import hashlib
 import json
 import shutil
 import sqlite3
@@ -33,6 +34,25 @@ class Halting:
         if Path("halt").exists() and len(adapted) % 80 == 30:
             raise KeyboardInterrupt
         return NearestCentroid().adapt(support, rng=rng)
+'''
+
+
+EDITING = '''
+"""The first class always; whoever uses it edits the benchmark."""
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+
+@dataclass(frozen=True)
+class Edits:
+    needs: ClassVar = frozenset({"features"})
+    takes: ClassVar = "features"
+
+    def adapt(self, support, *, rng=None):
+        with Path("tiny.toml").open("a") as file:
+            file.write("# edited\\n")
+        return lambda queries: queries.new_zeros(len(queries), support.way)
 '''
 
 
@@ -180,3 +200,15 @@ def test_a_package_that_is_not_here_any_more_is_a_caution(manifest, metabench, w
     done = metabench("rerun", manifest, "--out", "again")
     assert done.status == 0, done.err
     assert "caution   no-such-package is not installed, the original had 1.0" in done.out
+
+
+def test_a_benchmark_file_is_recorded_as_it_was_when_the_run_began(run_ok, metabench, workspace):
+    """Its edition for the next run, while this one runs, is no part of this one."""
+    (workspace / "edits.py").write_text(EDITING)
+    before = (workspace / "tiny.toml").read_text()
+    run_ok("--tasks", 1, "--adapters", "edits.py")
+    assert (workspace / "tiny.toml").read_text() != before
+    (workspace / "tiny.toml").write_text(before)
+    (written,) = (workspace / "runs/manifests").glob("*.json")
+    found = json.loads(written.read_text())["benchmark_file"]
+    assert found["sha256"] == hashlib.sha256(before.encode()).hexdigest()

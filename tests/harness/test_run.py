@@ -349,6 +349,16 @@ def test_a_plug_in_file_from_the_users_folder_runs(run_ok, workspace):
     assert len(rows(workspace)) == 24
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_adapter_that_leaves_does_not_end_the_run_in_silence(run_tiny, workspace, workers):
+    (workspace / "leaves.py").write_text(
+        PLUG_IN.replace("        first = ", "        raise SystemExit(0)\n        first = ")
+    )
+    done = run_tiny("--adapters", "leaves.py", "--workers", workers)
+    assert done.status == 1
+    assert "episode 0: SystemExit: 0" in done.error
+
+
 META_TRAINED = '''
 from dataclasses import dataclass
 from pathlib import Path

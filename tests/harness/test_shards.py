@@ -79,6 +79,11 @@ def test_a_shard_embeds_the_images_of_its_own_episodes_alone(run_ok, workspace):
     assert last_manifest(workspace)["shard"] == "1/2"
 
 
+def test_a_merge_of_what_is_not_there_makes_nothing(metabench, workspace):
+    assert "nowhere/results.sqlite: no such result store" in metabench("merge", "all", "nowhere").error
+    assert not (workspace / "all").exists()
+
+
 def test_merge_refuses_other_plans_in_one_line(run_ok, metabench):
     run_ok("--out", "one")
     run_ok("--out", "two", "--seed", 1)

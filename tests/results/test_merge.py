@@ -4,6 +4,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
@@ -206,3 +207,17 @@ def test_what_is_no_store_is_refused(tmp_path, make_store):
         merge(one, [one])
     shutil.copy(one, tmp_path / "copy.sqlite")
     assert merge(one, [tmp_path / "copy.sqlite"]).stores[0].new == 0
+
+
+def test_a_damaged_input_is_named_and_not_what_is_merged_into_nor_its_neighbour(tmp_path, make_store):
+    """Inputs are read while others are open: the line is about the one that is damaged."""
+    stores = [make_store(name, range(2)) for name in ("good", "bad", "fine")]
+    with closing(sqlite3.connect(stores[1])) as connection:
+        (page,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'plan_entries'").fetchone()
+        (size,) = connection.execute("PRAGMA page_size").fetchone()
+    content = bytearray(stores[1].read_bytes())
+    content[(page - 1) * size : page * size] = b"\xff" * size
+    stores[1].write_bytes(content)
+    with pytest.raises(StoreError, match="bad/results.sqlite: .*malformed"):
+        merge(tmp_path / "all.sqlite", stores)
+    assert not (tmp_path / "all.sqlite").exists()

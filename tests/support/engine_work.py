@@ -5,7 +5,9 @@ import os
 import signal
 import time
 from dataclasses import dataclass
+from email.message import Message
 from pathlib import Path
+from urllib.error import HTTPError
 
 import numpy as np
 import torch
@@ -66,6 +68,10 @@ def die_always(piece):
 
 def complain(piece):
     raise HarnessError(f"piece {piece.number} is not to my liking")
+
+
+def be_forbidden(piece):
+    raise HTTPError("https://metabench.example", 403, "forbidden", Message(), None)
 
 
 def stumble(piece):

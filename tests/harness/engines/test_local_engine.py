@@ -1,14 +1,18 @@
 import os
 import random
+import signal
+import struct
 import subprocess
 import sys
+from multiprocessing import Pipe
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
-from engine_work import complain, die_always, die_once, hashes, pieces, some_blocks, stumble, total
+from engine_work import be_forbidden, complain, die_always, die_once, hashes, pieces, some_blocks, stumble, total
 
 from harness.engines.local import LocalEngine
-from harness.engines.worker import Worker
+from harness.engines.worker import Worker, WorkerLost
 from harness.errors import HarnessError
 
 
@@ -87,6 +91,33 @@ def test_an_error_in_a_worker_comes_with_its_words_and_its_place(tmp_path):
 def test_an_error_that_is_not_ours_comes_in_words(tmp_path):
     with LocalEngine("cpu", 2) as engine, pytest.raises(RuntimeError, match=r"^KeyError: \d"):
         list(engine.run(stumble, pieces(tmp_path, 8)))
+
+
+def test_an_error_that_cannot_be_sent_as_it_is_comes_in_words(tmp_path):
+    with LocalEngine("cpu", 2) as engine, pytest.raises(RuntimeError, match=r"^HTTPError: HTTP Error 403: forbidden"):
+        list(engine.run(be_forbidden, pieces(tmp_path, 2)))
+
+
+def test_a_worker_that_ends_in_the_middle_of_its_answer_is_lost():
+    ours, theirs = Pipe()
+    os.write(theirs.fileno(), struct.pack("!i", 1000) + b"the beginning of an answer")
+    theirs.close()
+    worker = Worker.__new__(Worker)
+    worker.connection, worker._process = ours, SimpleNamespace(join=lambda seconds: None, exitcode=-signal.SIGKILL)
+    with pytest.raises(WorkerLost, match=r"ended by signal 9 \(often out of memory\)"):
+        worker.result()
+
+
+def test_a_finished_unit_is_told_of_before_trouble_with_the_next_one(tmp_path, engines):
+    def source():
+        yield from pieces(tmp_path, 2)
+        raise OSError("no space left")
+
+    done = engines[2].run(total, source())
+    first, _ = next(done)
+    assert first.number in (0, 1)
+    with pytest.raises(OSError, match="no space left"):
+        next(done)
 
 
 def test_workers_stay_for_the_next_work_and_end_with_the_engine(tmp_path):
