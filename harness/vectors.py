@@ -69,7 +69,7 @@ def choose_maps(current: Run, cells: Sequence[Cell], engine: Engine, console: Co
         return {}
     kept = KeptMaps(current.request.vectors, facts_of(current, "maps"))
     stores = [open_store(facts, kept.cache) for facts in kept.facts]
-    sizes = [_bytes_of_maps(network, current.request.store_dtype) for network in backbones.members_of(current.backbone)]
+    sizes = [bytes_of_maps(network, current.request.store_dtype) for network in backbones.members_of(current.backbone)]
     chosen, promised = {}, 0
     for name, domain in wanting.items():
         missing = [len(missing_images(domain.records, domain.images, store).classes) for store in stores]
@@ -184,8 +184,8 @@ def _missing(store: EmbeddingStore, domains: Sequence[DomainRun]) -> tuple[list[
     return missing, sum(len(images.classes) for images in missing)
 
 
-def _bytes_of_maps(backbone: Backbone, dtype: str) -> int:
-    """Of one image, on disk."""
+def bytes_of_maps(backbone: Backbone, dtype: str) -> int:
+    """What one image's maps take where they are kept in that precision."""
     import numpy as np
     import torch
 

@@ -36,10 +36,10 @@ def plan(
     if backbone is not None and not dry_run:
         fail("error: --backbone says whose speed --dry-run measures; add --dry-run or leave it out", 2)
 
-    from harness.commands.plan import Asked, Means, show_plan, show_what_it_takes
+    from harness.commands.plan import Asked, NetworkOptions, show_plan, show_what_it_takes
 
     asked = Asked(benchmark, names(datasets), tasks, split, seed, records)
     if dry_run:
-        show_what_it_takes(console(), asked, Means(backbone), as_json=as_json)
+        show_what_it_takes(console(), asked, NetworkOptions(backbone), as_json=as_json)
     else:
         show_plan(console(), asked, out=out, dump=dump, as_json=as_json)

@@ -7,10 +7,12 @@ speed of embedding is measured, and that of the methods of a run.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 from rich.console import Console
 
 import backbones
@@ -18,17 +20,27 @@ from episodes.errors import BadSpec, MissingSource
 from episodes.known_datasets import KNOWN, stand_in
 from episodes.plan import DomainPlan, Plan, plan_domain
 from episodes.spec import SPEC_FILE, DatasetSpec, load_spec
+from harness.blocks import BLOCK
 from harness.commands.estimate_methods import Methods, MethodTime, time_methods
 from harness.config import Benchmark, Domain
+from harness.devices import default_workers
 from harness.domains import check_records, domain_folder, lies_under_records, with_split
 from harness.errors import HarnessError
 from harness.progress import bar
+from harness.vectors import bytes_of_maps
 
 if TYPE_CHECKING:
     from backbones.contract import Backbone
 
 BATCH = 64
-FLOAT32_BYTES = 4
+
+
+class Network(NamedTuple):
+    """The backbone to measure, `whose` it is in words, and the precision in which its vectors are kept."""
+
+    backbone: Backbone
+    whose: str
+    store_dtype: str
 
 
 class SpecifiedDomain(NamedTuple):
@@ -57,7 +69,8 @@ class Estimate(NamedTuple):
     """What a run would take: its plan, and how fast (`rate`, images/s) `backbone` embeds into `width` float32.
 
     `domains`: in the order of the plan. `whose`: the backbone in words. `left_out`: a line about others ("" for none).
-    `methods`: those of a run (none of a plan), which `workers` share.
+    `methods`: those of a run (none of a plan), which `workers` share. `bytes_of`: what features and maps of one image
+    take where they are kept; `reads`: which of them are.
     """
 
     title: str
@@ -66,7 +79,8 @@ class Estimate(NamedTuple):
     backbone: str
     whose: str
     feature_dim: int
-    width: int
+    bytes_of: Mapping[str, int]
+    reads: frozenset[str]
     rate: float
     left_out: str
     methods: Sequence[MethodTime]
@@ -77,18 +91,13 @@ class Estimate(NamedTuple):
         """Whether the plan is that of the run, not one of published totals."""
         return all(domain.at_hand for domain in self.domains)
 
-    @property
-    def embeds(self) -> bool:
-        """Whether anything is embedded: some methods look at images alone."""
-        return not self.methods or any(method.embeds for method in self.methods)
-
     def embedding_s(self, images: int) -> float:
-        """Seconds to embed so many images, if anything is embedded."""
-        return images / self.rate if self.embeds else 0.0
+        """Seconds to embed so many images, once for features and once for maps."""
+        return images / self.rate * len(self.reads)
 
     def embeddings_bytes(self, images: int) -> int:
-        """What their embeddings take, likewise."""
-        return images * self.width * FLOAT32_BYTES if self.embeds else 0
+        """What their features and maps take."""
+        return images * sum(self.bytes_of[kind] for kind in self.reads)
 
     def adapting_s(self, method: MethodTime) -> float:
         """Seconds until the workers are through with all episodes of a method."""
@@ -98,7 +107,7 @@ class Estimate(NamedTuple):
     def total_s(self) -> float:
         """Seconds of embedding and of all methods."""
         distinct = sum(len(part.images.classes) for part in self.plan.domains)
-        return self.embedding_s(distinct) + sum(map(self.adapting_s, self.methods))
+        return self.embedding_s(distinct) + sum(method.new_s for method in self.methods) / self.workers
 
 
 def estimate(
@@ -112,16 +121,15 @@ def estimate(
     tasks: int,
     seed: int,
     named: bool,
-    backbone: Backbone,
-    whose: str,
+    network: Network,
     methods: Methods | None = None,
 ) -> Estimate:
     """Reckon, per data set, a run's episodes, the images they touch, and what embedding those takes; and for each of
     `methods` the time to adapt.
 
-    `named`: the domains were chosen by name (`harness.domains.with_split`). `backbone`: the one to measure, `whose` in
-    words. No class file is opened; all that is written is a pocket domain that was never used before. Raises
-    HarnessError, MissingSource or NotEnoughImages, naming the data set.
+    `named`: the domains were chosen by name (`harness.domains.with_split`). No class file is opened; all that is
+    written is a pocket domain that was never used before. Raises HarnessError, MissingSource or NotEnoughImages,
+    naming the data set.
     """
     if records is not None:
         check_records(benchmark, domains, records)
@@ -129,20 +137,22 @@ def estimate(
         [_specified(domain, records, cache) for domain in domains], benchmark, split, named=named
     )
     plan = _sample(console, benchmark, kept, split, tasks, seed)
-    specs = [domain.spec for domain in kept]
-    timed = time_methods(console, methods, specs, plan.domains, backbone) if methods else ()
+    backbone, specs = network.backbone, [domain.spec for domain in kept]
+    rate = images_per_second(backbone)  # before the methods, so that it bears what comes first
+    timed = time_methods(console, methods, specs, plan.domains, backbone, rate) if methods else ()
     return Estimate(
         title=f"{benchmark.title}: {split} split, seed {seed}, {tasks:,} episodes of each data set",
         domains=kept,
         plan=plan,
         backbone=backbone.name,
-        whose=whose,
+        whose=network.whose,
         feature_dim=backbone.feature_dim,
-        width=backbone.feature_dim * len(backbones.members_of(backbone)),
-        rate=images_per_second(backbone),
+        bytes_of=_bytes_of(network),
+        reads=frozenset().union(*(method.reads for method in timed)) if methods else frozenset({"features"}),
+        rate=rate,
         left_out=left_out,
         methods=timed,
-        workers=methods.workers if methods else 1,
+        workers=_busy(methods, plan) if methods else 1,
     )
 
 
@@ -185,6 +195,19 @@ def images_per_second(backbone: Backbone) -> float:
             vectors.cpu()  # waits for the device
         seconds.append(time.perf_counter() - started)
     return BATCH / min(seconds)
+
+
+def _bytes_of(network: Network) -> dict[str, int]:
+    members = backbones.members_of(network.backbone)
+    numbers = network.backbone.feature_dim * len(members)
+    maps = sum(bytes_of_maps(member, network.store_dtype) for member in members)
+    return {"features": numbers * np.dtype(network.store_dtype).itemsize, "maps": maps}
+
+
+def _busy(methods: Methods, plan: Plan) -> int:
+    """The workers that have something to do, and a core or a GPU to do it on."""
+    blocks = len(methods.named) * sum(ceil(len(domain) / BLOCK) for domain in plan.domains)
+    return min(methods.workers, default_workers(methods.device), blocks)
 
 
 def _specified(domain: Domain, records: Path | None, cache: Path) -> SpecifiedDomain:

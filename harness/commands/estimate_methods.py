@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,9 +17,10 @@ from episodes.images import Source
 from episodes.plan import DomainPlan, plan_domain
 from episodes.sampling import EpisodeConfig
 from episodes.spec import DatasetSpec
-from harness.blocks import Block, GivenBackbone, evaluate_block
+from harness.blocks import BLOCK, Block, GivenBackbone, evaluate_block
 from harness.config import Setting
-from harness.inputs import DomainData
+from harness.errors import HarnessError
+from harness.inputs import BATCH, DomainData
 from harness.methods import Configured, Hyper, Method, configure
 from harness.pixels import PixelChoice
 from harness.progress import bar
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from backbones.contract import Backbone
 
 FEW = 3
-"""Episodes of each domain that methods on features are measured on: its own first ones."""
+"""Episodes of each domain that methods on features are measured on, one after another: its own first ones."""
 WAYS, SHOTS = 5, 3
 """Of the small episode that methods on images or maps are measured on, since theirs take seconds to minutes."""
 QUICK_S = 1.0
@@ -44,69 +45,110 @@ class Methods(NamedTuple):
     setting: Setting
     device: str
     workers: int
+    deterministic: bool
 
 
 class MethodTime(NamedTuple):
-    """A method and its `seconds` for all episodes, one after another; `embeds`: it reads embeddings or maps."""
+    """A method and its `seconds` for all episodes, one after another; `new_s`: of these, what no method before it has
+    computed; `reads`: which of features and maps."""
 
     label: str
     seconds: float
-    embeds: bool
+    new_s: float
+    reads: frozenset[str]
 
 
 def time_methods(
-    console: Console, methods: Methods, specs: Sequence[DatasetSpec], plans: Sequence[DomainPlan], backbone: Backbone
+    console: Console,
+    methods: Methods,
+    specs: Sequence[DatasetSpec],
+    plans: Sequence[DomainPlan],
+    backbone: Backbone,
+    rate: float,
 ) -> list[MethodTime]:
     """Measure every method on a few episodes of every domain, and reckon by the images of all of its episodes.
 
-    `specs` and `plans`: one of each for each domain. Raises HarnessError for a method that the run would refuse.
+    `specs` and `plans`: one of each for each domain. `rate`: images/s that the backbone embeds, for methods whose views
+    are embedded in each episode. Raises HarnessError for a method that the run would refuse.
     """
-    stopwatch = _Stopwatch(backbone, methods.device, _small_domain(plans))
+    stopwatch = _Stopwatch(backbone, methods, rate, _small_domain(plans))
+    known: set[tuple[str, str]] = set()
     found = []
     with bar(console, "measure", len(methods.named) * len(plans)) as advance:
         for method in methods.named:
-            seconds, chosen = 0.0, None
+            times = []
             for spec, plan in zip(specs, plans, strict=True):
                 state = seen(backbone.card, plan.domain)
                 chosen = configure(method, plan.domain, state, methods.setting, backbone, methods.hyper)
-                seconds += stopwatch.seconds_per_image(chosen, spec, plan) * len(plan.records)
+                work = chosen.adapter_hash, plan.domain
+                times.append(_Time(chosen, stopwatch.seconds(chosen, spec, plan), work not in known))
+                known.add(work)
                 advance(1)
-            assert chosen is not None  # a plan has at least one domain
-            found.append(MethodTime(chosen.label, seconds, chosen.wants_features or chosen.wants_maps))
+            found.append(_summed(times))
     return found
+
+
+class _Time(NamedTuple):
+    """Seconds on one domain; `new`: no method before it is the same there."""
+
+    method: Configured
+    seconds: float
+    new: bool
+
+
+def _summed(times: Sequence[_Time]) -> MethodTime:
+    reads = {kind for each in times for kind in _reads(each.method)}
+    seconds, new_s = sum(each.seconds for each in times), sum(each.seconds for each in times if each.new)
+    return MethodTime(times[0].method.label, seconds, new_s, frozenset(reads))
+
+
+def _reads(method: Configured) -> set[str]:
+    return {"features", "maps"} & {*method.adapter.needs, method.adapter.takes}
 
 
 class _Stopwatch:
     """Measures methods on a backbone, nothing twice. `small`: where one episode stands for those of all domains."""
 
-    def __init__(self, backbone: Backbone, device: str, small: tuple[DatasetSpec, DomainPlan]) -> None:
-        self._backbone, self._device, self._small = backbone, device, small
+    def __init__(
+        self, backbone: Backbone, methods: Methods, rate: float, small: tuple[DatasetSpec, DomainPlan]
+    ) -> None:
+        self._backbone, self._methods, self._rate, self._small = backbone, methods, rate, small
         self._known: dict[tuple[str, str], float] = {}
 
-    def seconds_per_image(self, method: Configured, spec: DatasetSpec, plan: DomainPlan) -> float:
-        """Seconds for each image drawn: of the plan's first episodes or, where images or maps are looked at, of the
-        small one."""
-        if method.wants_images or method.wants_maps:
-            spec, plan = self._small
+    def seconds(self, method: Configured, spec: DatasetSpec, plan: DomainPlan) -> float:
+        """For all episodes of a domain: adapting, answering, and embedding the views of each episode."""
+        measured = self._small if method.wants_images or method.wants_maps else (spec, plan)
+        per_image = self._seconds_per_image(method, *measured)
+        return per_image * len(plan.records) + self._views_s(method, plan)
+
+    def _views_s(self, method: Configured, plan: DomainPlan) -> float:
+        """Views are embedded in batches that are filled up."""
+        if not method.adapter.views or not _reads(method):
+            return 0.0
+        views = method.adapter.views.copies * plan.num_support.sum() / len(plan)
+        return len(plan) * ceil(views / BATCH) * BATCH / self._rate
+
+    def _seconds_per_image(self, method: Configured, spec: DatasetSpec, plan: DomainPlan) -> float:
         known = method.adapter_hash, plan.domain
         if known not in self._known:
-            few = plan.part(range(min(FEW, len(plan))))
-            self._known[known] = self._seconds(method, _NoiseDomain.of(few, spec, self._backbone)) / len(few.records)
+            count = FEW if self._methods.device == "cpu" else BLOCK  # on a GPU those of a block may adapt together
+            few = plan.part(range(min(count, len(plan))))
+            self._known[known] = self._measured(method, _NoiseDomain.of(few, spec, self._backbone)) / len(few.records)
         return self._known[known]
 
-    def _seconds(self, method: Configured, data: DomainData) -> float:
-        """For all episodes of a domain."""
+    def _measured(self, method: Configured, data: DomainData) -> float:
         backbone = self._backbone
         block = Block(
             data=data,
             adapter=method.method.name,
             hyperparameters=adapters.hyperparameters_of(method.adapter),
             adapter_hash=method.adapter_hash,
-            backbone=GivenBackbone(backbone, "") if method.wants_backbone else None,
+            backbone=GivenBackbone(backbone, data.dtype) if method.wants_backbone else None,
             backbone_hash=backbones.identity(backbone),
-            device=self._device,
+            device=self._methods.device,
             first=0,
             count=len(data.plan),
+            deterministic=self._methods.deterministic,
         )
         first = _seconds_of(block)
         return first if first > QUICK_S else min(first, _seconds_of(block))
@@ -116,35 +158,44 @@ def _small_domain(plans: Sequence[DomainPlan]) -> tuple[DatasetSpec, DomainPlan]
     """A domain and a plan of one small episode, with as many queries for each support image as the plans have: methods
     spend their time on one or the other."""
     support = sum(int(plan.num_support.sum()) for plan in plans)
-    queries = sum(len(plan.records) for plan in plans) - support
-    protocol = EpisodeConfig(num_ways=WAYS, num_support=SHOTS, num_query=max(1, round(SHOTS * queries / support)))
-    images = np.full(WAYS, SHOTS + (protocol.num_query or 0))
-    spec = DatasetSpec("small", images, {"test": range(WAYS)}, tuple(f"class {c}" for c in range(WAYS)))
-    return spec, plan_domain("small", spec, split="test", protocol=protocol, seed=0, tasks=1)
+    drawn = sum(len(plan.records) for plan in plans)
+    queries = max(1, round(SHOTS * (drawn - support) / support))
+    protocol = EpisodeConfig(num_ways=WAYS, num_support=SHOTS, num_query=queries)
+    spec = DatasetSpec("noise", np.full(WAYS, SHOTS + queries), {"test": range(WAYS)}, ("",) * WAYS)
+    return spec, plan_domain("noise", spec, split="test", protocol=protocol, seed=0, tasks=1)
 
 
 def _seconds_of(block: Block) -> float:
-    started = time.perf_counter()
-    evaluate_block(block)
-    return time.perf_counter() - started
+    """Of adapting and answering, as results tell it. Raises HarnessError where the method fails."""
+    try:
+        return sum(result.wall_s for result in evaluate_block(block))
+    except HarnessError as error:
+        raise HarnessError(f"measured on noise: {error}") from error
 
 
-@dataclass(frozen=True)
+class _OfNoise(NamedTuple):
+    """As much of a domain's records as episodes ask for."""
+
+    spec: DatasetSpec
+
+
+@dataclass(frozen=True, kw_only=True)
 class _NoiseDomain(DomainData):
     """A domain whose features and images are noise."""
 
-    spec: DatasetSpec | None = None
+    spec: DatasetSpec
 
     @classmethod
     def of(cls, plan: DomainPlan, spec: DatasetSpec, backbone: Backbone) -> _NoiseDomain:
-        """With features and images as large as the backbone's."""
+        """With features and images as large as the backbone's, in its precision."""
         members, size = len(backbones.members_of(backbone)), backbone.card.image_size
         shape = (backbone.feature_dim,) if members == 1 else (members, backbone.feature_dim)
-        features = np.random.default_rng(0).random((len(plan.images.classes), *shape), np.float32)
-        return cls(plan, Path(), PixelChoice("decode", size, Path()), features, spec=spec)
+        dtype = "float64" if str(backbone.dtype) == "torch.float64" else "float32"
+        features = np.random.default_rng(0).random((len(plan.images.classes), *shape)).astype(dtype)
+        return cls(plan, Path(), PixelChoice("decode", size, Path()), features, dtype=dtype, spec=spec)
 
     def open(self) -> tuple[Any, Source]:
-        return self, _Noise(self.pixels.size)
+        return _OfNoise(self.spec), _Noise(self.pixels.size)
 
 
 class _Noise(NamedTuple):

@@ -32,8 +32,8 @@ def _notes(found: Estimate) -> list[str]:
         f"embedding: {found.rate:,.0f} images/s, measured here with {found.whose} (d = {found.feature_dim}), without "
         "decoding; what is embedded already is not subtracted"
     ]
-    if not found.embeds:
-        notes = ["embedding: none, as no method reads features"]
+    if not found.reads:
+        notes = ["embedding: none, as no method reads features or maps"]
     if found.methods:
         notes.append("adapting: measured here on a few episodes of noise; results that are stored are not subtracted")
     if found.certain:

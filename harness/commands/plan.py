@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from rich.console import Console
 from rich.table import Table
 
 from episodes.plan import DomainPlan
 from episodes.plan_file import save_plan
-from harness.build_request import checked_split, methods_of, network_of
-from harness.commands.estimate import estimate, estimate_as_json
+from harness.build_request import checked_split, checked_store_dtype, methods_of, network_of
+from harness.commands.estimate import Network, estimate, estimate_as_json
 from harness.commands.estimate_methods import Methods
 from harness.commands.estimate_table import show_estimate
 from harness.config import Benchmark, Domain, load_benchmark
@@ -20,9 +20,6 @@ from harness.console import print_json
 from harness.domains import cache_folder, resolve
 from harness.methods import checked_hyper
 from harness.planned import Planned, check_dump, dump_episodes, sample_episodes
-
-if TYPE_CHECKING:
-    from backbones.contract import Backbone
 
 FULL_WIDTH = "resnet18-random"
 """Stands for a backbone that is not chosen yet: the network of the published tables, whatever its weights."""
@@ -53,32 +50,38 @@ class Asked(NamedTuple):
         return benchmark, benchmark.select(self.datasets), sampling
 
 
-class Means(NamedTuple):
-    """With what episodes would be run: the options that decide how long it takes. `workers`: None for those of a
-    plan, where no method is in question."""
+class NetworkOptions(NamedTuple):
+    """Those that say which network embeds, and how."""
 
     backbone: str | None = None
     weights: Path | None = None
     dtype: str = "float32"
+    store_dtype: str | None = None
     compiled: bool = False
     device: str = "cpu"
-    adapters: str | None = None
-    hyper: str = "official"
-    workers: int | None = None
 
-    def network(self, benchmark: Benchmark) -> tuple[Backbone, str]:
-        """The backbone, the benchmark's own unless one is named, and whose it is in words."""
+    def load(self, benchmark: Benchmark) -> Network:
+        """The benchmark's own, unless one is named."""
         chosen = network_of(benchmark, self.backbone, self.weights, self.dtype, self.compiled, otherwise=FULL_WIDTH)
+        store_dtype = checked_store_dtype(self.store_dtype, self.dtype)
         found = chosen.load(self.device)
         named = self.backbone or benchmark.backbone or self.weights
-        return found, found.name if named else f"{found.name}, for want of a --backbone"
+        return Network(found, found.name if named else f"{found.name}, for want of a --backbone", store_dtype)
 
-    def methods(self, benchmark: Benchmark) -> Methods | None:
-        """What adapts, the benchmark's own methods unless some are named."""
-        if self.workers is None:
-            return None
+
+class MethodOptions(NamedTuple):
+    """Those that say what adapts, and how fast."""
+
+    adapters: str | None
+    hyper: str
+    device: str
+    workers: int
+    deterministic: bool
+
+    def of(self, benchmark: Benchmark) -> Methods:
+        """The benchmark's own, unless some are named."""
         named, hyper = methods_of(benchmark, self.adapters), checked_hyper(self.hyper)
-        return Methods(named, hyper, benchmark.setting, self.device, self.workers)
+        return Methods(named, hyper, benchmark.setting, self.device, self.workers, self.deterministic)
 
 
 def show_plan(console: Console, asked: Asked, *, out: Path, dump: Path | None, as_json: bool = False) -> None:
@@ -99,13 +102,19 @@ def show_plan(console: Console, asked: Asked, *, out: Path, dump: Path | None, a
         dump_episodes(console, planned, dump, benchmark, asked.benchmark_name)
 
 
-def show_what_it_takes(console: Console, asked: Asked, means: Means, *, as_json: bool = False) -> None:
-    """Say from specs alone what a run would take."""
+def show_what_it_takes(
+    console: Console,
+    asked: Asked,
+    network: NetworkOptions,
+    methods: MethodOptions | None = None,
+    *,
+    as_json: bool = False,
+) -> None:
+    """Say from specs alone what a plan would take or, given its methods, a run."""
     benchmark, domains, sampling = asked.resolved()
-    backbone, whose = means.network(benchmark)
+    chosen = methods.of(benchmark) if methods else None
     story = Console(quiet=True) if as_json else console
-    methods = means.methods(benchmark)
-    found = estimate(story, benchmark, domains, **sampling, backbone=backbone, whose=whose, methods=methods)
+    found = estimate(story, benchmark, domains, **sampling, network=network.load(benchmark), methods=chosen)
     if as_json:
         print_json(estimate_as_json(found))
     else:

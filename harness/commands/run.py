@@ -9,8 +9,8 @@ from typing import Any
 
 from rich.console import Console
 
-from harness.build_request import build_request
-from harness.commands.plan import Asked, Means, show_what_it_takes
+from harness.build_request import build_request, checked_pixels
+from harness.commands.plan import Asked, MethodOptions, NetworkOptions, show_what_it_takes
 from harness.commands.statistics import show_seeds
 from harness.console import names, say
 from harness.devices import checked_device, default_workers
@@ -47,14 +47,19 @@ def dry_run(seeds: str, benchmark: str, *, options: Mapping[str, Any], console: 
     if given:
         raise HarnessError(f"--dry-run reckons what sampling would take; --{given} are there already, leave out one")
     checked_engine(options["engine"], options["address"], options["gpus_per_worker"], options["device"])
+    checked_pixels(options["pixels"])
     numbers, shard = parse_seeds(seeds), parse_shard(options["shard"])
-    facts = {key: options[key] for key in ("datasets", "tasks", "split", "records")}
     local = options["engine"] == "local"
     device = checked_device(options["device"]) if local else "cpu"
-    workers = options["workers"] or (default_workers(device) if local else 1)
-    chosen = {key: options[key] for key in ("backbone", "weights", "dtype", "compiled", "adapters", "hyper")}
+    workers = (options["workers"] or default_workers(device)) if local else 1
+    facts = {key: options[key] for key in ("datasets", "tasks", "split", "records")}
     asked = Asked(benchmark, seed=numbers[0], **facts)
-    show_what_it_takes(console, asked, Means(device=device, workers=workers, **chosen))
+    of_network = {key: options[key] for key in ("backbone", "weights", "dtype", "store_dtype", "compiled")}
+    of_methods = {key: options[key] for key in ("adapters", "hyper", "deterministic")}
+    methods = MethodOptions(device=device, workers=workers, **of_methods)
+    show_what_it_takes(console, asked, NetworkOptions(device=device, **of_network), methods)
+    if not local:
+        say(console, "that is one process on a core of this machine: Ray's tasks share the work, on what they run on")
     if len(numbers) > 1:
         also = "takes as long, but for images that are embedded by then"
         say(console, f"that is seed {numbers[0]}: each of the {len(numbers)} {also}")

@@ -15,7 +15,7 @@ from episodes.known_datasets import KNOWN, stand_in
 from episodes.spec import SPLITS
 from harness.commands import estimate as estimating
 from harness.commands.estimate import images_per_second
-from harness.commands.plan import Asked, Means, show_plan, show_what_it_takes
+from harness.commands.plan import Asked, NetworkOptions, show_plan, show_what_it_takes
 from harness.errors import HarnessError
 
 opened: list[str] = []
@@ -48,7 +48,7 @@ def plan_command(workspace, monkeypatch):
         console = Console(record=True, width=width, file=io.StringIO())
         asked = Asked(benchmark, **{**missing, "seed": 0, **{key: options[key] for key in options if key in known}})
         if dry_run:
-            show_what_it_takes(console, asked, Means(options.get("backbone")))
+            show_what_it_takes(console, asked, NetworkOptions(options.get("backbone")))
         else:
             show_plan(console, asked, out=options.get("out", workspace / "runs"), dump=options.get("dump"))
         return console.export_text()

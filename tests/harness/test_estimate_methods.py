@@ -1,6 +1,8 @@
 """`metabench run --dry-run`: what the methods of a run would take, measured on noise."""
 
+import json
 import re
+from math import ceil
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +11,7 @@ import pytest
 from episodes.plan import plan_domain
 from episodes.sampling import EpisodeConfig
 from episodes.spec import DatasetSpec
-from harness.commands import estimate_methods
+from harness.commands import estimate, estimate_methods
 from harness.inputs import make_task
 
 LOOKS_AT_IMAGES = """\
@@ -23,6 +25,16 @@ class Looks:
         pixels = support.images.flatten(1)
         centres = pixels.new_zeros(support.way, pixels.shape[1]).index_add_(0, support.labels, pixels)
         return lambda queries: queries.flatten(1) @ centres.T
+"""
+READS_MAPS = """\
+from dataclasses import dataclass
+
+@dataclass(frozen=True)
+class Maps:
+    needs = frozenset({"maps"})
+    takes = "maps"
+    def adapt(self, support, *, rng=None):
+        return lambda queries: queries.mean((1, 2, 3))[:, None].expand(-1, support.way)
 """
 READS_NAMES = """\
 from dataclasses import dataclass
@@ -78,6 +90,21 @@ def seconds_of(clock):
     return sum(int(part) * 60**i for i, part in enumerate(reversed(clock.split(":"))))
 
 
+def seconds_of_method(text):
+    """Of the only one."""
+    ((_, (_, clock)),) = ((name, row) for name, row in table_of_methods(text).items())
+    return seconds_of(clock)
+
+
+def total_of(text):
+    return seconds_of(re.search(r"in all about (\S+)", text)[1])
+
+
+def bytes_of(shown):
+    number, unit = shown.split()
+    return float(number) * {"bytes": 1, "kB": 1e3, "MB": 1e6}[unit]
+
+
 def test_every_method_of_the_run_is_timed_and_a_total_is_given(dry_run):
     said = dry_run("--adapters", "ncc,url(steps=3),knn", "--workers", 2)
     assert list(table_of_methods(said)) == ["ncc", "url(steps=3)", "knn"]
@@ -99,6 +126,64 @@ def test_time_grows_with_images_and_is_shared_by_the_workers(dry_run, measured):
     one, two = (seconds_of(table_of_methods(text)["ncc"][1]) for text in said)
     assert (one, two) == (round(expected), round(expected / 2))
     assert expected > 2 * len(blocks)
+    assert table_of_methods(said[0])["ncc"][0] == f"{1000 * expected / 16:.1f} ms"
+
+
+@pytest.mark.parametrize(("asked", "busy"), [(1, 1), (2, 2), (16, 2)])
+def test_workers_without_a_core_or_a_block_do_not_count(dry_run, measured, monkeypatch, asked, busy):
+    monkeypatch.setattr(estimate, "default_workers", lambda device: 8)
+    said = dry_run("--adapters", "ncc", "--workers", asked)  # two blocks: eight episodes of two domains
+    assert f"{busy} worker" in said
+    monkeypatch.setattr(estimate, "default_workers", lambda device: 1)
+    assert "1 worker" in dry_run("--adapters", "ncc", "--workers", asked)
+
+
+def test_the_total_is_of_embedding_and_of_all_methods_each_configuration_once(dry_run, measured, monkeypatch):
+    monkeypatch.setattr(estimate, "images_per_second", lambda backbone: 1.0)
+    once = dry_run("--adapters", "ncc", "--workers", 1)
+    again = dry_run("--adapters", "ncc,ncc(scale=10)", "--workers", 1)
+    total, embedding, method = total_of(once), seconds_of(rows_as_shown(once, 6)["all"][4]), seconds_of_method(once)
+    assert abs(total - embedding - method) <= 1
+    assert embedding > 100
+    assert method > 5
+    assert list(table_of_methods(again)) == ["ncc", "ncc(scale=10)"]
+    assert total_of(again) == total
+    assert abs(total_of(dry_run("--adapters", "ncc,ncc(scale=9)", "--workers", 1)) - total - method) <= 1
+
+
+def test_every_domain_is_measured_with_its_own_rates(metabench, measured):
+    metabench("run", "pocket", "--datasets", "icons,mnist", "--tasks", 2, "--adapters", "url", "--dry-run")
+    assert {block.data.plan.domain: block.hyperparameters["lr"] for block in measured} == {"icons": 0.1, "mnist": 1.0}
+    measured.clear()
+    fixed = "--hyper", "fixed"
+    metabench("run", "pocket", "--datasets", "icons,mnist", "--tasks", 2, "--adapters", "url", "--dry-run", *fixed)
+    assert {block.hyperparameters["lr"] for block in measured} == {1.0}
+
+
+def test_views_are_embedded_in_whole_batches_in_every_episode(dry_run, measured, monkeypatch, metabench):
+    monkeypatch.setattr(estimate, "images_per_second", lambda backbone: 64.0)  # a second for each batch
+    reds = "--workers", 1, "--datasets", "reds"
+    one, many = (seconds_of_method(dry_run("--adapters", f"logistic(copies={copies})", *reds)) for copies in (1, 100))
+    planned = metabench("plan", "tiny.toml", "--records", "records", "--tasks", 8, "--datasets", "reds", "--json").out
+    support = json.loads(planned)["domains"][0]["support_mean"]
+    assert abs(many - one - 8 * (ceil(100 * support / 64) - ceil(support / 64))) <= 1
+
+
+def test_maps_are_counted_as_kept_and_not_as_made_in_every_episode(dry_run, workspace):
+    Path("maps.py").write_text(READS_MAPS)
+    options = "--backbone", "resnet18-pocket", "--workers", 1, "--datasets", "reds"
+    maps, features, both = (
+        rows_as_shown(dry_run("--adapters", adapter, *options), 6)["all"][3]
+        for adapter in ("maps.py", "ncc", "maps.py,ncc")
+    )
+    sizes = [bytes_of(shown) for shown in (maps, features, both)]
+    assert sizes[0] > 4 * sizes[1]
+    assert sizes[2] == pytest.approx(sizes[0] + sizes[1], rel=0.05)
+
+
+def test_networks_side_by_side_give_features_of_noise_of_their_shape(dry_run, measured, workspace):
+    dry_run("--adapters", "sur", "--backbone", "resnet18-pocket+resnet18-pocket", "--datasets", "reds")
+    assert measured[0].data.features.shape[1:] == (2, 128)
 
 
 def test_episodes_of_noise_are_those_of_the_plan_in_number_way_and_shots(dry_run, measured):
@@ -122,10 +207,10 @@ def test_methods_that_look_at_images_are_measured_once_on_a_small_episode_and_em
     Path("looks.py").write_text(LOOKS_AT_IMAGES)
     said = dry_run("--adapters", "looks.py")
     (block,) = measured
-    assert block.data.plan.domain == "small"
+    assert block.data.plan.domain == "noise"
     plan = block.data.plan
     assert (len(plan), plan.ways.tolist(), plan.num_support.tolist()) == (1, [5], [3] * 5)
-    assert "embedding: none, as no method reads features" in said
+    assert "embedding: none, as no method reads features or maps" in said
     assert "0 bytes" in said
 
 
