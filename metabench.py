@@ -20,7 +20,7 @@ def main() -> None:
     try:
         _run()
     except KeyboardInterrupt:
-        sys.exit(128 + signal.SIGINT)
+        _leave(signal.SIGINT, None)
 
 
 def _leave(number: int, frame: object) -> None:

@@ -37,8 +37,10 @@ def check_logits(trial: Trial, shots: Sequence[int]) -> None:
 def check_shape(logits: Any, task: Task) -> None:
     """Failed unless the logits are a tensor of floats (queries, way)."""
     expected = len(task.queries), task.support.way
-    if not isinstance(logits, Tensor) or not logits.is_floating_point():
-        raise Failed(f"logits are {getattr(logits, 'dtype', type(logits).__name__)}, not a tensor of floats")
+    if not isinstance(logits, Tensor):
+        raise Failed(f"logits are {type(logits).__module__}.{type(logits).__name__}, not a torch tensor")
+    if not logits.is_floating_point():
+        raise Failed(f"logits are {logits.dtype}, not a tensor of floats")
     if logits.shape != expected:
         raise Failed(f"logits of shape {tuple(logits.shape)}, expected {expected}")
 

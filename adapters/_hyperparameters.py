@@ -20,7 +20,7 @@ LogScale = Annotated[float, msgspec.Meta(ge=-20, le=20)]
 Count = Annotated[int, msgspec.Meta(ge=0)]
 
 NOT_HYPERPARAMETERS = frozenset({"backbone"})
-_CALL = re.compile(r"(?P<name>[^():=,\s]+)\s*(?:\((?P<inside>[^()]*)\)|:(?P<after>[^():]*))?", re.DOTALL)
+_CALL = re.compile(r"(?P<name>[^():=,]+\.py|[^():=,\s]+)\s*(?:\((?P<inside>[^()]*)\)|:(?P<after>[^():]*))?", re.DOTALL)
 
 
 def parse(text: str) -> tuple[str, dict[str, str]]:
@@ -46,8 +46,12 @@ def parse_list(text: str) -> list[tuple[str, dict[str, str]]]:
 
     After a name with a colon, "key=value" still belongs to it; the first part without "=" is the next adapter.
     """
+    parts = []
+    for item in re.split(r"\s*,\s*(?![^()]*\))", text.strip(", \t\n")):
+        whole = Path(re.split(r"[(:]", item)[0].strip()).is_file()  # a path may have spaces
+        parts += [item] if whole else re.split(r"\s+(?![^()]*\))", item)
     items: list[str] = []
-    for part in re.split(r"[,\s]+(?![^()]*\))", text.strip(", \t\n")):
+    for part in parts:
         if items and re.fullmatch(r"[^(:=]+=[^(]*", part):
             items[-1] += f",{part}"
         else:

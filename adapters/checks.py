@@ -75,7 +75,7 @@ def run_check(check: Callable[..., None], *arguments: Any) -> CheckResult:
         outcome, reason = "not applicable", str(why)
     except Failed as why:
         outcome, reason = "failed", str(why)
-    except Exception as error:  # an adapter is foreign code: it may raise anything
+    except (Exception, SystemExit) as error:  # an adapter is foreign code: it may raise anything
         outcome, reason = "failed", f"{type(error).__name__}: {' '.join(str(error).split())}"
     return CheckResult(check.__name__, outcome, reason)
 

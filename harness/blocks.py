@@ -211,8 +211,13 @@ def _evaluate_together(
 def _answer(predictor: Predictor, made: Task) -> torch.Tensor:
     import torch
 
+    if not callable(predictor):
+        raise TypeError(f"adapt must return a function of queries, not {type(predictor).__name__}")
     with torch.no_grad():
-        return predictor(made.queries).cpu()  # copying back also waits for the device
+        logits = predictor(made.queries)
+    if not isinstance(logits, torch.Tensor):
+        raise TypeError(f"what adapt returns must give a torch tensor of logits, not {type(logits).__name__}")
+    return logits.cpu()  # copying back also waits for the device
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """Opening the store's SQLite file: durability, schema version, and errors in plain words."""
 
+import os
 import sqlite3
 import tempfile
 import time
@@ -57,6 +58,11 @@ def reading(path: Path) -> Iterator[sqlite3.Connection]:
             yield connection
     except (sqlite3.Error, OSError) as error:
         raise StoreError(explain(path, error)) from error
+
+
+def only_readable(path: Path) -> bool:
+    """Whether the file is there and may not be written to; SQLite writes beside it, too."""
+    return path.is_file() and not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK))
 
 
 def explain(path: Path, error: Exception) -> str:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import astuple, dataclass, fields
 from datetime import UTC, datetime
 from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from results.database import connect, explain
+from results.database import connect, explain, only_readable, reading
 from results.entries import Entry
 from results.errors import StoreError, did_you_mean
 from results.identity import Row
@@ -42,12 +42,17 @@ class StoredPlan:
 class ResultStore:
     """Rows and plans in the SQLite file `path`; a context manager. Several processes may use one file at once.
 
-    create=False refuses a file that does not exist yet. A row once stored is never changed or removed.
+    create=False refuses a file that does not exist yet, and reads one that may not be written to. A row once stored is
+    never changed or removed.
     """
 
     def __init__(self, path: Path, *, create: bool = True):
         self.path = Path(path)
-        self._connection = connect(self.path, create=create)
+        self._open = ExitStack()
+        if not create and only_readable(self.path):
+            self._connection = self._open.enter_context(reading(self.path))
+        else:
+            self._connection = self._open.enter_context(closing(connect(self.path, create=create)))
         self._file = self._at_path()
 
     def __enter__(self) -> Self:
@@ -58,7 +63,7 @@ class ResultStore:
 
     def close(self) -> None:
         with self._errors_named():
-            self._connection.close()
+            self._open.close()
 
     def record_plan(
         self,

@@ -2,9 +2,10 @@
 
 import sys
 from importlib.metadata import version as installed_version
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from harness.cli.adapters import check_adapter, new_adapter
 from harness.cli.analyse import app as analyse_app
@@ -27,8 +28,20 @@ from harness.cli.weights import app as weights_app
 from harness.config_file import with_config
 from harness.console import fail
 
+
+class _Commands(TyperGroup):
+    """All commands; Ctrl-C ends each with a line, where typer would say nothing."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            fail("stopped; what was finished is stored", 130)
+
+
 app = typer.Typer(
     name="metabench",
+    cls=_Commands,
     epilog="Errors are one line; add --traceback to any command for the whole story.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -94,4 +107,14 @@ class _OneLineErrors:
             from harness.errors import USER_ERRORS
 
             if isinstance(error, USER_ERRORS):
-                fail(f"error: {' '.join(str(error).split())}", 1)
+                fail(f"error: {' '.join(str(error).split())}{_about_the_cache(error)}", 1)
+
+
+def _about_the_cache(error: Exception) -> str:
+    """What to do about the system's error with a file of the cache, whose place a user may never have chosen."""
+    from harness.domains import cache_folder
+
+    file = error.filename if isinstance(error, OSError) else None
+    if file is None or not str(file).startswith(str(cache_folder())):
+        return ""
+    return "; let METABENCH_CACHE name a folder that is yours to write to"

@@ -23,7 +23,7 @@ from harness.planned import Planned, check_dump, dump_episodes, sample_episodes
 
 FULL_WIDTH = "resnet18-random"
 """Stands for a backbone that is not chosen yet: the network of the published tables, whatever its weights."""
-COLUMNS = ("domain", "episodes", "ways min/mean/max", "support mean", "query mean", "images drawn", "distinct")
+COLUMNS = ("domain", "episodes", "ways\nmin/mean/max", "support\nmean", "query\nmean", "images\ndrawn", "distinct")
 
 
 class Asked(NamedTuple):
@@ -125,7 +125,7 @@ def _table(title: str, planned: Planned) -> Table:
     plan = planned.plan
     table = Table(title=f"{title}: {plan.split} split, seed {plan.seed}", title_justify="left")
     for column in COLUMNS:
-        table.add_column(column, justify="left" if column == "domain" else "right")
+        table.add_column(column, justify="left" if column == "domain" else "right", no_wrap=column.startswith("ways"))
     for domain in plan.domains:
         table.add_row(*_row(domain))
     return table

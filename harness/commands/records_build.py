@@ -246,7 +246,8 @@ def _next_command(folder: Path, spec: DatasetSpec, *, fixed: bool) -> str:
     ways, fewest = protocol.num_ways or protocol.min_ways, protocol.min_examples_in_class
     for split in reversed(SPLITS):
         if (spec.split(split).images_per_class >= fewest).sum() >= ways:
-            words = ["metabench", "run", NEXT_BENCHMARK, "--records", str(folder.parent), "--datasets", folder.name]
+            words = ["metabench", "run", NEXT_BENCHMARK, "--records", str(folder.parent)]
+            words += [] if " " in folder.name else ["--datasets", folder.name]  # names are separated by spaces
             words += ["--backbone", "resnet18-pocket", *([] if split == "test" else ["--split", split])]
             return f"next: {shlex.join(words)}"
     line = f"no split has {ways} classes of {fewest} images, the least that {NEXT_BENCHMARK} can draw episodes from"

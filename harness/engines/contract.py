@@ -70,7 +70,9 @@ def without_features(unit: UnitT) -> UnitT:
 
 def lost(unit: Unit, reason: str) -> HarnessError:
     """The error for a unit whose workers were lost again and again."""
+    adapter = getattr(unit, "adapter", None)  # of a block of episodes
+    work = f"adapter {adapter!r}, {unit.data.plan.domain}" if adapter else unit.data.plan.domain
     return HarnessError(
-        f"{unit.data.plan.domain}: workers were lost {MAX_LOSSES} times on the same work ({reason}); what is stored is "
+        f"{work}: workers were lost {MAX_LOSSES} times on the same work ({reason}); what is stored is "
         f"safe, and the same command goes on from there; fewer --workers take less memory"
     )

@@ -11,7 +11,7 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from multiprocessing import forkserver
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -36,6 +36,7 @@ def prepare_to_fork() -> bool:
     if sys.platform != "linux":
         return False
     forkserver.set_forkserver_preload(["torch"])
+    resource_tracker.ensure_running()  # or it would be started within the block below, and hear Ctrl-C again after
     try:
         with _deaf_to_ctrl_c(), _without_this_folder():
             forkserver.ensure_running()

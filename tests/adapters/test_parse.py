@@ -47,6 +47,16 @@ def test_lists_are_separated_by_commas_or_spaces(text):
     assert parse_list(text) == [("ncc", {}), ("url", {"lr": "0.5", "steps": "20"}), ("copa", {})]
 
 
+@pytest.mark.parametrize("text", ["ncc,my files/g.py,url", "ncc, my files/g.py , url"])
+def test_a_path_may_have_spaces_between_commas(text, tmp_path, monkeypatch):
+    (tmp_path / "my files").mkdir()
+    (tmp_path / "my files/g.py").touch()
+    monkeypatch.chdir(tmp_path)
+    assert parse_list(text) == [("ncc", {}), ("my files/g.py", {}), ("url", {})]
+    assert parse_list("my files/g.py(lr=1, steps=2)") == [("my files/g.py", {"lr": "1", "steps": "2"})]
+    assert parse("my files/g.py:lr=1") == ("my files/g.py", {"lr": "1"})
+
+
 def test_an_empty_list_is_empty():
     assert parse_list(" ") == []
 

@@ -72,6 +72,21 @@ def test_a_failed_check_fails_the_command_and_says_why(report, tmp_path):
     assert "another order of the support gives other logits" in text
 
 
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("raise SystemExit(5)", "SystemExit: 5"),
+        ("return lambda maps: maps.flatten(1).numpy()", "logits are numpy.ndarray, not a torch tensor"),
+    ],
+)
+def test_an_adapter_that_leaves_or_gives_no_tensor_is_told_so(report, tmp_path, body, words):
+    path = tmp_path / "strange.py"
+    path.write_text(MAPS.replace("NEEDS", '"maps"').replace("        means =", f"        {body}\n        means ="))
+    ok, text = report(path)
+    assert not ok
+    assert words in text
+
+
 def test_a_nan_is_refused_in_features_and_in_maps(map_means):
     assert outcome(check("ncc"), "nan_is_refused_before_adapt") == "ok"
     assert outcome(check(map_means('"features", "maps"')), "nan_is_refused_before_adapt") == "ok"

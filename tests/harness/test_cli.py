@@ -227,6 +227,33 @@ class Bad:
 '''
 
 
+@pytest.mark.parametrize(
+    ("returned", "words"),
+    [
+        ("None", "TypeError: adapt must return a function of queries, not NoneType"),
+        ("lambda queries: queries.numpy()", "must give a torch tensor of logits, not ndarray"),
+    ],
+)
+def test_an_adapter_that_gives_no_tensors_is_told_so(run_tiny, workspace, returned, words):
+    (workspace / "bad.py").write_text(BAD.replace("lambda queries: BODY", returned))
+    assert words in run_tiny("--adapters", "bad.py").error
+
+
+def test_ctrl_c_ends_any_command_with_a_line(metabench, monkeypatch):
+    def interrupted(*args, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("harness.commands.ls.show_known", interrupted)
+    done = metabench("ls")
+    assert (done.status, done.err) == (130, "stopped; what was finished is stored\n")
+
+
+def test_a_cache_that_cannot_be_written_is_one_line_with_a_remedy(run_tiny, monkeypatch, workspace):
+    (workspace / "file").touch()
+    monkeypatch.setenv("METABENCH_CACHE", str(workspace / "file"))
+    assert "METABENCH_CACHE" in run_tiny().error
+
+
 def test_a_shell_completes_the_names_of_benchmarks():
     assert benchmark_names("pocket-5") == ["pocket-5w1s", "pocket-5w5s"]
 

@@ -84,8 +84,7 @@ def test_classes_are_split_by_the_official_draw_and_every_image_is_stored(build,
 def test_the_next_command_takes_a_split_that_has_enough_classes_of_enough_images(build, make, tmp_path):
     text = build(make({f"c{i}": 16 for i in range(8)}), name="my birds")
     assert text.splitlines()[-1] == (
-        f"next: metabench run fixed-5w1s --records {tmp_path}/records --datasets 'my birds' --backbone resnet18-pocket "
-        "--split train"
+        f"next: metabench run fixed-5w1s --records {tmp_path}/records --backbone resnet18-pocket --split train"
     )
     text = build(tmp_path / "photos", name="all", all_in="test")
     assert text.splitlines()[-1].endswith("--datasets all --backbone resnet18-pocket")

@@ -210,3 +210,17 @@ def test_a_path_that_cannot_hold_a_file_is_refused(tmp_path):
         ResultStore(tmp_path / "results.sqlite")
     with pytest.raises(StoreError, match=r"file/runs/results\.sqlite: cannot be opened"):
         ResultStore(tmp_path / "file" / "runs" / "results.sqlite")
+
+
+def test_a_store_of_somebody_else_is_read_and_nothing_is_written_beside_it(tmp_path, make_row, record, monkeypatch):
+    path = tmp_path / "theirs/results.sqlite"
+    with ResultStore(path) as store:
+        record(store, "plan", icons=2)
+        store.add([make_row(task=0)])
+    before = {file.name: file.read_bytes() for file in path.parent.iterdir()}
+    monkeypatch.setattr("results.database.os.access", lambda *asked: False)
+    with ResultStore(path, create=False) as store:
+        assert len(store.rows("plan")) == 1
+        assert {file.name: file.read_bytes() for file in path.parent.iterdir()} == before
+        with pytest.raises(StoreError, match="theirs/results.sqlite: .*readonly"):
+            store.add([make_row(task=1)])

@@ -4,6 +4,7 @@ import signal
 import struct
 import subprocess
 import sys
+import time
 from multiprocessing import Pipe
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,9 +12,12 @@ from types import SimpleNamespace
 import pytest
 from engine_work import be_forbidden, complain, die_always, die_once, hashes, pieces, some_blocks, stumble, total
 
+from harness.engines.contract import lost
 from harness.engines.local import LocalEngine
 from harness.engines.worker import Worker, WorkerLost
 from harness.errors import HarnessError
+
+REPO = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")
@@ -141,6 +145,31 @@ def test_logits_are_equal_to_the_bit_on_any_number_of_workers_in_any_order(engin
     assert hashes(engines[2], order) == alone
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="worker processes are forked on Linux alone")
+def test_ctrl_c_is_no_business_of_the_process_that_others_are_forked_from():
+    code = (
+        "import signal, time\n"
+        "from harness.engines.worker import prepare_to_fork\n"
+        "signal.signal(signal.SIGINT, lambda *seen: None)\n"
+        "print(prepare_to_fork(), flush=True)\n"
+        "time.sleep(3)\n"
+    )
+    started = [sys.executable, "-c", code]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(started, **pipes, text=True, start_new_session=True, cwd=REPO) as process:
+        assert process.stdout.readline() == "True\n"
+        time.sleep(0.5)  # it imports torch now
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.communicate(timeout=60) == ("", "")
+
+
+def test_an_adapter_whose_workers_are_lost_is_named():
+    unit = SimpleNamespace(adapter="heavy", data=SimpleNamespace(plan=SimpleNamespace(domain="icons")))
+    assert str(lost(unit, "ended")).startswith("adapter 'heavy', icons: workers were lost")
+    del unit.adapter
+    assert str(lost(unit, "ended")).startswith("icons: workers were lost")
+
+
 def test_temporary_folders_with_long_paths_are_no_trouble(tmp_path):
     """A process that forks others has a socket there, whose path may have 107 characters."""
     (tmp_path / ("x" * 100)).mkdir()
@@ -154,11 +183,10 @@ def test_temporary_folders_with_long_paths_are_no_trouble(tmp_path):
         "        print(len(list(engine.run(total, pieces(Path(sys.argv[1]), 4)))))\n"
     )
     (tmp_path / "door.py").write_text(code)
-    repo = Path(__file__).parents[3]
     environment = {
         **os.environ,
         "TMPDIR": str(tmp_path / ("x" * 100)),
-        "PYTHONPATH": f"{repo}:{repo / 'tests/support'}",
+        "PYTHONPATH": f"{REPO}:{REPO / 'tests/support'}",
     }
     command = [sys.executable, str(tmp_path / "door.py"), str(tmp_path)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
