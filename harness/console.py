@@ -36,6 +36,11 @@ def names(text: str | None) -> tuple[str, ...] | None:
     return tuple(re.split(r"[,\s]+", text.strip(", "))) if text and text.strip(", ") else None
 
 
+def counted(number: int, what: str) -> str:
+    """As in "1 domain" and "8 domains"."""
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
+
+
 def print_json(value: Any) -> None:
     """One JSON document on standard output, for programs; it holds no NaN. Raises ValueError for one."""
     print(json.dumps(value, indent=2, allow_nan=False))

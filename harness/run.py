@@ -13,7 +13,7 @@ from episodes.plan_file import save_plan
 from harness.blocks import BLOCK, EpisodeResult, evaluate_block
 from harness.cautions import cautions
 from harness.cells import Cell, Run, logits_of, prepare, record, row_of
-from harness.console import say
+from harness.console import counted, say
 from harness.devices import deterministic_algorithms
 from harness.engines.choice import LOCAL
 from harness.engines.contract import Engine
@@ -66,7 +66,8 @@ def introduce(current: Run, console: Console) -> None:
     """Say which plan is about to be carried out."""
     plan = current.plan
     say(console, current.request.benchmark.title)
-    say(console, f"plan      {plan.hash[:12]}: {len(plan.domains)} domains x {plan.tasks} episodes, seed {plan.seed}")
+    sizes = f"{counted(len(plan.domains), 'domain')} x {counted(plan.tasks, 'episode')}"
+    say(console, f"plan      {plan.hash[:12]}: {sizes}, seed {plan.seed}")
     if current.left_out:
         say(console, current.left_out)
 

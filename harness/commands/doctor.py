@@ -18,6 +18,7 @@ from rich.filesize import decimal
 from rich.table import Table
 from rich.text import Text
 
+from harness.console import counted
 from harness.errors import USER_ERRORS
 from results.filesystem import on_network
 
@@ -142,7 +143,7 @@ def _store(out: Path) -> Finding:
 
     def look() -> str:
         with ResultStore(path, create=False) as store:
-            return f"{path}: {len(store.plans())} plans, {decimal(path.stat().st_size)}"
+            return f"{path}: {counted(len(store.plans()), 'plan')}, {decimal(path.stat().st_size)}"
 
     return _tried("result store", look)
 

@@ -26,13 +26,12 @@ from harness.config import Benchmark, Domain
 from harness.devices import default_workers
 from harness.domains import check_records, domain_folder, lies_under_records, with_split
 from harness.errors import HarnessError
+from harness.inputs import BATCH
 from harness.progress import bar
 from harness.vectors import bytes_of_maps
 
 if TYPE_CHECKING:
     from backbones.contract import Backbone
-
-BATCH = 64
 
 
 class Network(NamedTuple):
@@ -66,11 +65,11 @@ class Size(NamedTuple):
 
 
 class Estimate(NamedTuple):
-    """What a run would take: its plan, and how fast (`rate`, images/s) `backbone` embeds into `width` float32.
+    """What a run would take: its plan, and how fast (`rate`, images/s) `backbone` embeds.
 
     `domains`: in the order of the plan. `whose`: the backbone in words. `left_out`: a line about others ("" for none).
-    `methods`: those of a run (none of a plan), which `workers` share. `bytes_of`: what features and maps of one image
-    take where they are kept; `reads`: which of them are.
+    `methods`: those of a run (none of a plan), which `workers` share. `bytes_of`: what is embedded, features or maps or
+    both, and the bytes that those of one image take where they are kept.
     """
 
     title: str
@@ -80,7 +79,6 @@ class Estimate(NamedTuple):
     whose: str
     feature_dim: int
     bytes_of: Mapping[str, int]
-    reads: frozenset[str]
     rate: float
     left_out: str
     methods: Sequence[MethodTime]
@@ -93,11 +91,11 @@ class Estimate(NamedTuple):
 
     def embedding_s(self, images: int) -> float:
         """Seconds to embed so many images, once for features and once for maps."""
-        return images / self.rate * len(self.reads)
+        return images / self.rate * len(self.bytes_of)
 
     def embeddings_bytes(self, images: int) -> int:
         """What their features and maps take."""
-        return images * sum(self.bytes_of[kind] for kind in self.reads)
+        return images * sum(self.bytes_of.values())
 
     def adapting_s(self, method: MethodTime) -> float:
         """Seconds until the workers are through with all episodes of a method."""
@@ -140,6 +138,7 @@ def estimate(
     backbone, specs = network.backbone, [domain.spec for domain in kept]
     rate = images_per_second(backbone)  # before the methods, so that it bears what comes first
     timed = time_methods(console, methods, specs, plan.domains, backbone, rate) if methods else ()
+    reads = {kind for method in timed for kind in method.reads} if methods else {"features"}
     return Estimate(
         title=f"{benchmark.title}: {split} split, seed {seed}, {tasks:,} episodes of each data set",
         domains=kept,
@@ -147,8 +146,7 @@ def estimate(
         backbone=backbone.name,
         whose=network.whose,
         feature_dim=backbone.feature_dim,
-        bytes_of=_bytes_of(network),
-        reads=frozenset().union(*(method.reads for method in timed)) if methods else frozenset({"features"}),
+        bytes_of={kind: _bytes_of(kind, network) for kind in reads},
         rate=rate,
         left_out=left_out,
         methods=timed,
@@ -197,11 +195,11 @@ def images_per_second(backbone: Backbone) -> float:
     return BATCH / min(seconds)
 
 
-def _bytes_of(network: Network) -> dict[str, int]:
+def _bytes_of(kind: str, network: Network) -> int:
     members = backbones.members_of(network.backbone)
-    numbers = network.backbone.feature_dim * len(members)
-    maps = sum(bytes_of_maps(member, network.store_dtype) for member in members)
-    return {"features": numbers * np.dtype(network.store_dtype).itemsize, "maps": maps}
+    if kind == "maps":
+        return sum(bytes_of_maps(member, network.store_dtype) for member in members)
+    return network.backbone.feature_dim * len(members) * np.dtype(network.store_dtype).itemsize
 
 
 def _busy(methods: Methods, plan: Plan) -> int:

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.commands.estimate import Estimate, Size
+from harness.console import counted
 
 COLUMNS = ("data set", "ways\nmean", "images\ndrawn", "distinct\nimages", "embeddings", "time to\nembed")
 
@@ -32,7 +33,7 @@ def _notes(found: Estimate) -> list[str]:
         f"embedding: {found.rate:,.0f} images/s, measured here with {found.whose} (d = {found.feature_dim}), without "
         "decoding; what is embedded already is not subtracted"
     ]
-    if not found.reads:
+    if not found.bytes_of:
         notes = ["embedding: none, as no method reads features or maps"]
     if found.methods:
         notes.append("adapting: measured here on a few episodes of noise; results that are stored are not subtracted")
@@ -72,11 +73,10 @@ def _cells(size: Size, found: Estimate, mark: str) -> list[str]:
 
 def _methods(found: Estimate) -> Table:
     episodes = sum(map(len, found.plan.domains))
-    workers = "1 worker" if found.workers == 1 else f"{found.workers} workers"
     table = Table()
     table.add_column("method", overflow="fold")
     table.add_column("an episode", justify="right")
-    table.add_column(f"{episodes:,} episodes,\n{workers}", justify="right")
+    table.add_column(f"{counted(episodes, 'episode')},\n{counted(found.workers, 'worker')}", justify="right")
     for method in found.methods:
         table.add_row(Text(method.label), _short(method.seconds / episodes), _clock(found.adapting_s(method)))
     return table

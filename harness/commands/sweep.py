@@ -14,7 +14,7 @@ from harness.build_request import backbone_choice
 from harness.cells import Run, prepare
 from harness.commands.run import request_of
 from harness.config_file import write_config
-from harness.console import print_json, say
+from harness.console import counted, print_json, say
 from harness.errors import HarnessError
 from harness.run import carry_out
 from results.entries import name_methods
@@ -117,7 +117,7 @@ def _write_winner(path: Path, winner: str, benchmark: str, options: Mapping[str,
     plan = found.plan
     comment = (
         f"{winner}: the best of {len(found.cells)} on {plan.benchmark} {plan.split}, {best:.2f}% over "
-        f"{len(plan.domains)} domains, {plan.tasks} episodes each, seed {plan.seed}\n"
+        f"{counted(len(plan.domains), 'domain')}, {counted(plan.tasks, 'episode')} each, seed {plan.seed}\n"
         f"use it with: metabench run --config {path}"
     )
     file = str(Path(benchmark).absolute()) if benchmark.endswith(".toml") else benchmark

@@ -23,7 +23,7 @@ def run_with(metabench, workspace):
 def test_keys_are_the_names_of_options_and_lists_are_joined(run_with, workspace):
     done = run_with('adapters = ["ncc", "url(steps=1)"]\ntasks = 3\nstore-dtype = "float16"\ndatasets = "reds"\n')
     assert done.status == 0, done.err
-    assert "1 domains x 3 episodes" in done.out
+    assert "1 domain x 3 episodes" in done.out
     assert "url(steps=1)" in done.out
     assert (workspace / "runs/results.sqlite").exists()
 
