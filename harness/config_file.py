@@ -26,10 +26,12 @@ def read_config(context: typer.Context, path: Path | None) -> Path | None:
     from harness.errors import HarnessError, unknown
 
     if not path.is_file():
-        raise HarnessError(f"--config {path}: no such file")
+        raise HarnessError(f"--config {path}: {'a folder, no file' if path.is_dir() else 'no such file'}")
     known = _options(context)
     try:
         given = tomllib.loads(path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise HarnessError(f"{path}: is no UTF-8 text; save it as such") from error
     except ValueError as error:
         raise HarnessError(f"{path}: {error}") from error
     values = {}
@@ -37,6 +39,8 @@ def read_config(context: typer.Context, path: Path | None) -> Path | None:
         name = key.replace("-", "_")
         if name in given and name != key:
             raise HarnessError(f"{path}: {key} and {name} are the same option; leave out one of them")
+        if name not in known and isinstance(value, dict):
+            raise HarnessError(f"{path}: [{key}] is a table; options stand by themselves, above any table")
         if name not in known:
             raise HarnessError(f"{path}: {unknown('key', key, [each.replace('_', '-') for each in known])}")
         parameter = known[name]

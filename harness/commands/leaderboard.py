@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from datetime import datetime
 from pathlib import Path
 
 from rich.console import Console
@@ -59,4 +60,5 @@ def show_plans(console: Console, out: Path, *, as_json: bool = False) -> None:
             return
         for row in plans:
             facts = f"{row['benchmark']} {row['split']}, {row['tasks']} episodes a domain, seed {row['seed']}"
-            console.print(f"{row['plan_hash'][:12]}  {facts}, last used {row['last_used']}", highlight=False)
+            used = datetime.fromisoformat(row["last_used"]).astimezone()
+            console.print(f"{row['plan_hash'][:12]}  {facts}, last used {used:%F %R}", highlight=False)

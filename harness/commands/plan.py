@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from rich.console import Console
 from rich.table import Table
 
+import adapters
 from episodes.plan import DomainPlan
 from episodes.plan_file import save_plan
 from harness.build_request import checked_split, checked_store_dtype, methods_of, network_of
@@ -79,8 +80,10 @@ class MethodOptions(NamedTuple):
     deterministic: bool
 
     def of(self, benchmark: Benchmark) -> Methods:
-        """The benchmark's own, unless some are named."""
+        """The benchmark's own, unless some are named. Raises AdapterError for one that does not exist."""
         named, hyper = methods_of(benchmark, self.adapters), checked_hyper(self.hyper)
+        for method in named:
+            adapters.has_official(method.name)  # looks it up, before anything is measured
         return Methods(named, hyper, benchmark.setting, self.device, self.workers, self.deterministic)
 
 

@@ -269,6 +269,8 @@ def test_the_version_is_told(metabench):
         ("--hyper", "fixd", "Did you mean 'fixed'?"),
         ("--engine", "rey", "Did you mean 'ray'?"),
         ("--shard", "9/2", "--shard 9/2: write I/N"),
+        ("--pixels", "deocde", "Did you mean 'decode'?"),
+        ("--store-dtype", "float61", "Did you mean 'float16'?"),
     ],
 )
 def test_a_dry_run_refuses_what_the_run_would_refuse(metabench, option, value, words):

@@ -55,8 +55,13 @@ def test_a_wrong_line_is_named(run_with, line, words):
     assert words in run_with(line).error
 
 
-def test_a_file_that_is_not_there_is_named(metabench):
+def test_a_file_that_cannot_be_used_is_named(metabench, workspace):
     assert metabench("run", "--config", "none.toml").error == "error: --config none.toml: no such file"
+    assert metabench("run", "--config", "records").error == "error: --config records: a folder, no file"
+    (workspace / "my.toml").write_bytes("adapters = 'méthode.py'".encode("latin-1"))
+    assert metabench("run", "--config", "my.toml").error == "error: my.toml: is no UTF-8 text; save it as such"
+    (workspace / "my.toml").write_text("[run]\ntasks = 2\n")
+    assert "my.toml: [run] is a table; options stand by themselves" in metabench("run", "--config", "my.toml").error
 
 
 def test_what_a_file_gives_counts_as_given(run_with):
